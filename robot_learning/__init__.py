@@ -1,0 +1,3 @@
+"""robot_learning: a robot that learns manipulation from a little human data and then improves by itself."""
+
+__version__ = "0.1.0"
