@@ -1,0 +1,100 @@
+"""The MuJoCo model of a contract's robot: an arm alone, or an arm with a gripper attached at its flange."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import mujoco
+
+from robot_learning.contract import Contract, Simulation
+from robot_learning.control.assets import mjcf_path
+from robot_learning.control.renaming import ACTUATOR, JOINT, SITE, elements, rename
+from robot_learning.errors import UserError
+
+GRIPPER_PREFIX = "gripper_"
+
+
+class RobotModelError(UserError, ValueError):
+    """The MJCF of a robot does not fit its contract."""
+
+
+def robot_spec(contract: Contract) -> mujoco.MjSpec:
+    """The robot alone: arm and gripper, without lights and keyframes; the world is the contract's base frame.
+
+    Its weight is compensated (`gravcomp`), as the controllers of real arms do: position servos alone sag by 1 cm.
+
+    Every joint, actuator and site that the contract names is found under that very name. Everything else of a separate
+    gripper file carries `GRIPPER_PREFIX`, because arms and grippers share names ("base", "black", "visual").
+
+    Raises:
+        AssetError: an MJCF file is not there.
+        RobotModelError: the contract has no simulation section, an MJCF file is broken, or a named part is missing;
+            the message lists the names the model has.
+    """
+    simulation = contract.simulation
+    if simulation is None:
+        raise RobotModelError(f"contract {contract.name!r} has no `simulation` section, which names the robot's MJCF")
+    spec = _bare(simulation.arm)
+    if simulation.gripper:
+        _attach_gripper(spec, simulation)
+    for body in spec.bodies[1:]:
+        body.gravcomp = 1.0
+    joints = _names(spec.joints)
+    for name in contract.joints.names:
+        _require("joints.names", name, joints, simulation)
+    _require("simulation.gripper_joint", simulation.gripper_joint, joints, simulation)
+    for name in simulation.arm_actuators:
+        _require("simulation.arm_actuators", name, _names(spec.actuators), simulation)
+    _require("simulation.gripper_actuator", simulation.gripper_actuator, _names(spec.actuators), simulation)
+    _require("simulation.tcp_site", simulation.tcp_site, _names(spec.sites), simulation)
+    if len(simulation.arm_actuators) != len(contract.joints.names):
+        raise RobotModelError(
+            f"contract {contract.name!r}: simulation.arm_actuators has {len(simulation.arm_actuators)} entries "
+            f"for {len(contract.joints.names)} joints; name one for each joint, in the same order"
+        )
+    return spec
+
+
+def _bare(name: str) -> mujoco.MjSpec:
+    path = mjcf_path(name)
+    try:
+        spec = mujoco.MjSpec.from_file(str(path))
+    except ValueError as error:
+        raise RobotModelError(f"{path} is not a valid MJCF file: {error}") from error
+    for element in [*spec.lights, *spec.keys]:
+        spec.delete(element)
+    return spec
+
+
+def _attach_gripper(spec: mujoco.MjSpec, simulation: Simulation) -> None:
+    gripper = _bare(simulation.gripper)
+    _require("simulation.flange_site", simulation.flange_site, _names(spec.sites), simulation)
+    # Where arm and gripper disagree on the friction model, fingers that must not slip decide.
+    spec.option.cone, spec.option.impratio = gripper.option.cone, gripper.option.impratio
+    wanted = (
+        (JOINT, simulation.gripper_joint),
+        (SITE, simulation.tcp_site),
+        (ACTUATOR, simulation.gripper_actuator),
+    )
+    of_gripper = [(kind, name) for kind, name in wanted if name in _names(elements(gripper, kind))]
+    for kind, name in of_gripper:
+        if name in _names(elements(spec, kind)):
+            raise RobotModelError(
+                f"{simulation.arm} and {simulation.gripper} both name something {name!r}, which the contract needs; "
+                f"rename it in one of the two files"
+            )
+    # Attaching with an empty prefix would spare the renaming, but MuJoCo warns at every compilation of such a model.
+    spec.attach(gripper, prefix=GRIPPER_PREFIX, site=spec.site(simulation.flange_site))
+    for kind, name in of_gripper:
+        rename(spec, kind, GRIPPER_PREFIX + name, name)
+
+
+def _names(parts: Iterable[Any]) -> list[str]:
+    return [part.name for part in parts if part.name]
+
+
+def _require(field: str, name: str, known: list[str], simulation: Simulation) -> None:
+    if name not in known:
+        files = " with ".join(filter(None, (simulation.arm, simulation.gripper)))
+        raise RobotModelError(f"contract field {field} names {name!r}, which {files} does not have; it has {known}")
