@@ -1,3 +1,94 @@
+"""Builds robot_learning with pip (`pip install .`) and with colcon (`colcon build`); both install the same shared files.
+
+colcon-ros reads setup.py and setup.cfg and not pyproject.toml, so the metadata is here; pyproject.toml holds the build backend and
+the settings of the development tools.
+"""
+
+from glob import glob
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
-setup(name="robot_learning", version="0.1.0", packages=find_packages(include=["robot_learning", "robot_learning.*"]))
+package_name = "robot_learning"
+
+# Lower bounds are what the features we call need, upper bounds the next major version; constraints.txt pins the tested set.
+install_requires = [
+    "av>=13,<19",
+    "daqp>=0.5,<1",  # the QP solver that mink is told to use
+    "gymnasium>=1.0,<2",
+    "matplotlib>=3.8,<4",
+    "mink>=1.0,<2",
+    "mujoco>=3.12,<4",  # below 3.12 enumerations compare otherwise; 4.0.0 has a solver fault
+    "numpy>=1.26,<3",
+    "ogbench>=1.2,<2",  # brings the MJCF of the UR5e and the Robotiq 2F-85
+    "pillow>=10,<14",
+    "pyarrow>=15,<27",
+    "pyyaml>=6,<7",
+    "rich>=13,<16",
+    "safetensors>=0.4.3,<1",
+    "stable-baselines3>=2.7,<3",
+    "tensorboard>=2.16,<3",
+    "torch>=2.8,<3",
+    "tqdm>=4.66,<5",
+    "tyro>=0.9,<2",
+]
+
+extras_require = {
+    # Wheels of ROS 2 Kilted for machines without an apt ROS; on a robot with one, leave this extra away.
+    "ros": [
+        "ros-rclpy[fastrtps]==9.1.2",
+        "ros-sensor-msgs==5.5.1",
+        "ros-std-msgs==5.5.1",
+        "ros-geometry-msgs==5.5.1",
+        "ros-trajectory-msgs==5.5.1",
+        "ros-diagnostic-msgs==5.5.1",
+        "ros-std-srvs==5.5.1",
+        "rosbags>=0.11,<0.12",
+    ],
+    "convert": ["minari[hdf5]>=0.5.3,<0.6", "h5py>=3.10,<4"],
+    "dev": [
+        "hypothesis>=6.100,<7",
+        "mypy>=1.13,<3",
+        "pytest>=8,<10",
+        "pytest-timeout>=2.3,<3",
+        "ruff>=0.12,<0.18",
+        "types-PyYAML>=6.0.12,<7",
+    ],
+}
+
+
+def share_files():
+    """`(folder, files)` for everything below the folders that `robot_learning.paths` looks for, subfolders kept."""
+    folders = {}
+    for top in ("config", "launch", "models", "sim"):
+        for path in sorted(Path(top).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                folders.setdefault(f"share/{package_name}/{path.parent.as_posix()}", []).append(path.as_posix())
+    return sorted(folders.items())
+
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    description="A ROS 2 package with which a robot learns manipulation from a little human data",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    maintainer="robot_learning maintainers",
+    maintainer_email="maintainers@robot-learning.invalid",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    packages=find_packages(include=[package_name, f"{package_name}.*"]),
+    package_data={package_name: ["py.typed", "**/*.html", "**/*.css"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
+        (f"share/{package_name}", ["package.xml"]),
+        # `ros2 run` looks in lib/<package>, where pip puts no console scripts: these are the same verbs as executable files.
+        (f"lib/{package_name}", sorted(glob("scripts/*"))),
+        *share_files(),
+    ],
+    python_requires=">=3.10",
+    install_requires=install_requires,
+    extras_require=extras_require,
+    entry_points={"console_scripts": ["robot-learning = robot_learning.commands.main:main"]},
+    zip_safe=False,
+)
