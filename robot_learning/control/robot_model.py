@@ -20,8 +20,9 @@ class RobotModelError(UserError, ValueError):
 
 
 def robot_spec(contract: Contract) -> mujoco.MjSpec:
-    """The robot alone: arm and gripper, without lights and keyframes; the world is the contract's base frame.
+    """The robot alone: arm and gripper, without lights and keyframes.
 
+    Its base body sits at the origin, so that the world is the contract's base frame whatever stand the file gives it.
     Its weight is compensated (`gravcomp`), as the controllers of real arms do: position servos alone sag by 1 cm.
 
     Every joint, actuator and site that the contract names is found under that very name. Everything else of a separate
@@ -44,6 +45,7 @@ def robot_spec(contract: Contract) -> mujoco.MjSpec:
     for name in contract.joints.names:
         _require("joints.names", name, joints, simulation)
     _require("simulation.gripper_joint", simulation.gripper_joint, joints, simulation)
+    _move_base_to_origin(spec.joint(contract.joints.names[0]).parent)
     for name in simulation.arm_actuators:
         _require("simulation.arm_actuators", name, _names(spec.actuators), simulation)
     _require("simulation.gripper_actuator", simulation.gripper_actuator, _names(spec.actuators), simulation)
@@ -65,6 +67,13 @@ def _bare(name: str) -> mujoco.MjSpec:
     for element in [*spec.lights, *spec.keys]:
         spec.delete(element)
     return spec
+
+
+def _move_base_to_origin(body: Any) -> None:
+    while body.parent.name != "world":
+        body = body.parent
+    body.pos, body.quat = (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0)
+    body.alt.type = mujoco.mjtOrientation.mjORIENTATION_QUAT
 
 
 def _attach_gripper(spec: mujoco.MjSpec, simulation: Simulation) -> None:
