@@ -1,0 +1,168 @@
+"""Random access to the frames of mp4 files.
+
+A file is opened by FFmpeg's demuxer once, to learn where each packet is. After that a frame costs one `pread` of the
+packets since its keyframe and their decoding: no probing, no seeking in a container, no new decoder.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from robot_learning.data.files import DamagedDatasetError
+
+
+class VideoIndex:
+    """Where the packets of one mp4 are, in decoding order, and which packet shows each frame, in presentation order."""
+
+    def __init__(self, path: Path, root: Path | None = None) -> None:
+        """Demux `path`.
+
+        Raises:
+            DamagedDatasetError: the file is missing, truncated or has no video.
+        """
+        self.path = path
+        try:
+            with av.open(str(path)) as container:
+                stream = container.streams.video[0]
+                packets = [p for p in container.demux(stream) if p.size]
+                rows = [(p.pts, p.pos, p.size, p.is_keyframe) for p in packets]
+                self.seconds = np.array([float(p.pts * p.time_base) for p in packets])
+                self.codec = stream.codec_context.codec.name
+                self.extradata = stream.codec_context.extradata
+                self.shape = (stream.codec_context.height, stream.codec_context.width, 3)
+        except (OSError, IndexError, TypeError) as error:
+            raise DamagedDatasetError(path, "a readable video", str(error), root) from error
+        if not rows or any(row[1] is None or row[1] < 0 for row in rows) or not rows[0][3]:
+            raise DamagedDatasetError(path, "a video that starts with a keyframe", f"{len(rows)} packets", root)
+        self.pts = [row[0] for row in rows]
+        self.position = [row[1] for row in rows]
+        self.size = [row[2] for row in rows]
+        self.keyframe = np.maximum.accumulate([i if row[3] else 0 for i, row in enumerate(rows)])
+        self.order = np.argsort(np.array(self.pts), kind="stable")  # packet of the i-th shown frame
+        self.seconds = self.seconds[self.order]
+        end = max(p + s for p, s in zip(self.position, self.size, strict=True))
+        if path.stat().st_size < end:
+            raise DamagedDatasetError(path, f"{end} bytes", f"{path.stat().st_size} bytes (truncated)", root)
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+
+class VideoReader:
+    """Decodes frames of many mp4 files by number; keeps the indices, open files and decoders of the recent ones.
+
+    Safe to use from several threads (one decodes at a time) and after `fork` or pickling.
+    """
+
+    def __init__(self, root: Path | None = None, max_open: int = 128) -> None:
+        self.root = root
+        self.max_open = max_open
+        self._start()
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._files: OrderedDict[Path, tuple[VideoIndex, int]] = OrderedDict()
+        self._decoders: dict[tuple[Any, ...], Any] = {}
+        self._reformatter = VideoReformatter()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"root": self.root, "max_open": self.max_open}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+    def index(self, path: Path) -> VideoIndex:
+        """The packet index of a file (`DamagedDatasetError` when it cannot be read)."""
+        return self._open(path)[0]
+
+    def frames(self, path: Path, numbers: Sequence[int] | np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Frames `numbers` (presentation order, any order, repeats allowed) of `path` as `(n, H, W, 3)` uint8.
+
+        Raises:
+            DamagedDatasetError: the file is missing, truncated, too short or does not decode.
+        """
+        with self._lock:
+            index, descriptor = self._open(path)
+            numbers = np.asarray(numbers, dtype=np.int64)
+            if numbers.size and (numbers.min() < 0 or numbers.max() >= len(index)):
+                raise DamagedDatasetError(path, f"at least {int(numbers.max()) + 1} frames", f"{len(index)}", self.root)
+            if out is None:
+                out = np.empty((len(numbers), *index.shape), np.uint8)
+            wanted: dict[int, list[int]] = {}
+            for row, number in enumerate(numbers):
+                wanted.setdefault(int(index.order[number]), []).append(row)
+            try:
+                self._decode(index, descriptor, wanted, out)
+            except OSError as error:
+                raise DamagedDatasetError(path, "frames that decode", str(error), self.root) from error
+            return out
+
+    def close(self) -> None:
+        """Close every open file."""
+        for _, descriptor in self._files.values():
+            os.close(descriptor)
+        self._files.clear()
+        self._decoders.clear()
+
+    def _open(self, path: Path) -> tuple[VideoIndex, int]:
+        entry = self._files.get(path)
+        if entry is None:
+            index = VideoIndex(path, self.root)
+            entry = (index, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            self._files[path] = entry
+            if len(self._files) > self.max_open:
+                _, (_, oldest) = self._files.popitem(last=False)
+                os.close(oldest)
+        else:
+            self._files.move_to_end(path)
+        return entry
+
+    def _decoder(self, index: VideoIndex) -> Any:
+        """One decoder serves every file with the same stream header; files we wrote all share it."""
+        key = (index.codec, index.extradata, index.shape)
+        if key not in self._decoders:
+            decoder: Any = av.CodecContext.create(index.codec, "r")
+            decoder.extradata = index.extradata
+            decoder.thread_count = 1
+            self._decoders[key] = decoder
+        return self._decoders[key]
+
+    def _decode(self, index: VideoIndex, descriptor: int, wanted: dict[int, list[int]], out: np.ndarray) -> None:
+        """Decode the packets in `wanted` (packet number -> rows of `out`), each run of them in one pass."""
+        decoder = self._decoder(index)
+        todo = sorted(wanted)
+        rows_of = {index.pts[packet]: wanted[packet] for packet in todo}
+        following = -1
+        for target in todo:
+            if index.pts[target] not in rows_of:
+                continue
+            start = int(index.keyframe[target])
+            if not start <= following <= target + 1:
+                if following >= 0:
+                    self._store(decoder.decode(None), rows_of, out)
+                decoder.flush_buffers()
+                following = start
+            for position in range(following, target + 1):
+                packet = av.Packet(os.pread(descriptor, index.size[position], index.position[position]))
+                packet.pts = index.pts[position]
+                self._store(decoder.decode(packet), rows_of, out)
+            following = target + 1
+        if rows_of:  # a decoder that reorders still holds them
+            self._store(decoder.decode(None), rows_of, out)
+        if rows_of:
+            raise OSError(f"{len(rows_of)} frames did not come out of the decoder")
+
+    def _store(self, frames: list[Any], rows_of: dict[int, list[int]], out: np.ndarray) -> None:
+        for frame in frames:
+            for row in rows_of.pop(frame.pts, ()):
+                out[row] = self._reformatter.reformat(frame, format="rgb24").to_ndarray()

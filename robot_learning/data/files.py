@@ -1,0 +1,138 @@
+"""Files that are whole or absent, and the lock that keeps a second writer out of a dataset."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from robot_learning.errors import UserError
+
+
+class DatasetError(UserError, ValueError):
+    """A dataset cannot be used as asked; the message names the file or key, what was expected and what was found."""
+
+
+class FrameError(DatasetError):
+    """A frame does not fit the dataset's features. The frame is not added; the episode in progress goes on."""
+
+
+class DamagedDatasetError(DatasetError):
+    """A file of a dataset is missing, truncated or contradicts the others; `robot-learning dataset repair` mends it."""
+
+    def __init__(self, path: Path, expected: str, found: str, root: Path | None = None) -> None:
+        where = root if root is not None else path.parent
+        super().__init__(
+            f"{path}: expected {expected}, found {found}\n"
+            f"Mend it with: robot-learning dataset repair {where} (damaged episodes are moved to quarantine/, not deleted)"
+        )
+
+
+class DatasetLockedError(DatasetError):
+    """Another living process is writing to the dataset."""
+
+
+class DatasetWriteError(UserError, OSError):
+    """The disk refused a write (full, quota, permission). The episode in progress is discarded, committed ones are safe."""
+
+
+def fsync_directory(folder: Path) -> None:
+    """Make renames inside `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_file(path: Path) -> None:
+    """Make the content of `path` survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary neighbour of `path`, then put it in place in one step.
+
+    A reader, or a crash at any moment, sees the old file or the new one, never a part.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        write(temporary)
+        fsync_file(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync_directory(path.parent)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write `data` as JSON, whole or not at all."""
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomic(path, lambda temporary: _write_text(temporary, text))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path, root: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        DamagedDatasetError: the file is missing, not JSON or not an object.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DamagedDatasetError(path, "a JSON file", "no such file", root) from None
+    except ValueError as error:
+        raise DamagedDatasetError(path, "a JSON file", f"text that does not parse ({error})", root) from error
+    if not isinstance(data, dict):
+        raise DamagedDatasetError(path, "a JSON object", type(data).__name__, root)
+    return data
+
+
+class WriterLock:
+    """One writer per dataset: an advisory lock on `<root>/.writer.lock`.
+
+    The kernel drops it when the process dies, however it dies, so a stale lock file never has to be removed by hand.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.path = root / ".writer.lock"
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            DatasetLockedError: another living process holds it; the message names its process id.
+        """
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(descriptor, 64).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            raise DatasetLockedError(
+                f"{self.path.parent} is being written by process {holder}; expected no other writer.\n"
+                f"Wait for it to end, stop it, or write to another folder."
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the lock back; does nothing when it is not held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

@@ -1,0 +1,82 @@
+"""What a killed writer left: finish the commit it had begun, or remove its uncommitted files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from robot_learning.data import tables
+from robot_learning.data.files import read_json
+from robot_learning.data.metadata import (
+    STATS_PATH,
+    Metadata,
+    load_episodes,
+    load_info,
+    merged_stats,
+    save_stats,
+)
+from robot_learning.data.schema import CHUNKS_SIZE
+
+
+def recover(root: Path) -> list[str]:
+    """Mend what a killed writer left; the caller holds the writer lock. Returns one line per thing done.
+
+    Raises:
+        DamagedDatasetError: committed metadata is damaged.
+    """
+    done = _remove_scratch(root)
+    info, meta = load_info(root), Metadata.load(root)
+    rows = load_episodes(root, meta.video_keys, None, with_stats=True)
+    committed = len(meta.episodes)
+    meta.episodes = rows
+    known = tables.read_tasks(root) if (root / tables.TASKS_PATH).exists() else []
+    used = len(rows) and 1 + max(known.index(task) for row in rows for task in row["tasks"])
+    used = max(used, int(info.get("total_tasks", 0)))
+    if len(rows) > committed:
+        meta.save_info(used)
+        done.append(f"finished the commit of episode {len(rows) - 1}")
+    if len(known) > used:
+        if used:
+            tables.write_tasks(root, known[:used])
+        else:
+            (root / tables.TASKS_PATH).unlink()
+        done.append(f"removed the uncommitted tasks {known[used:]}")
+    done += _remove_uncommitted(meta)
+    if rows and _stats_count(root) != rows[-1]["dataset_to_index"]:
+        save_stats(root, merged_stats(rows), meta.features)
+        done.append("brought meta/stats.json up to date")
+    return done
+
+
+def _remove_scratch(root: Path) -> list[str]:
+    done = []
+    if (root / ".recording").exists():
+        shutil.rmtree(root / ".recording")
+        done.append("removed an episode that was being recorded")
+    for temporary in [*root.glob("meta/**/.*.tmp"), *root.glob("data/*/.*.tmp")]:
+        temporary.unlink()
+        done.append(f"removed {temporary.relative_to(root)}")
+    return done
+
+
+def _remove_uncommitted(meta: Metadata) -> list[str]:
+    """Remove the data and video files numbered after the last committed ones."""
+    numbers = [row["data/chunk_index"] * CHUNKS_SIZE + row["data/file_index"] for row in meta.episodes]
+    chunk, file = divmod(max(numbers, default=-1) + 1, CHUNKS_SIZE)
+    row = {"data/chunk_index": chunk, "data/file_index": file}
+    for key in meta.video_keys:
+        row |= {f"videos/{key}/chunk_index": chunk, f"videos/{key}/file_index": file}
+    leftovers = [meta.data_path(row), *(meta.video_path(row, key) for key in meta.video_keys)]
+    done = []
+    for path in leftovers:
+        if path.exists():
+            path.unlink()
+            done.append(f"removed the uncommitted {path.relative_to(meta.root)}")
+    return done
+
+
+def _stats_count(root: Path) -> int:
+    """The frames `meta/stats.json` was made of, -1 when it is missing."""
+    if not (root / STATS_PATH).exists():
+        return -1
+    return int(read_json(root / STATS_PATH, root).get("index", {}).get("count", [-1])[0])
