@@ -21,6 +21,7 @@ TCP = "tcp"
 POSITION_TOLERANCE = 5e-4  # [m]
 ROTATION_TOLERANCE = 2e-3  # [rad]
 MAX_ITERATIONS = 10
+DAMPING = 1e-6
 MAX_TILT = math.radians(10.0)  # of the tool at home, from straight down
 
 
@@ -59,9 +60,11 @@ class Kinematics:
         self._forward_data = mujoco.MjData(self.model)
         self._configuration = mink.Configuration(self.model)
         self._frame = mink.FrameTask(TCP, "site", position_cost=1.0, orientation_cost=0.3)
-        # Settles the elbow of a redundant arm; on six joints it is too weak to be seen.
-        self._posture = mink.PostureTask(self.model, cost=1e-3)
-        self._posture.set_target(np.array(contract.joints.home))
+        self._tasks: list[mink.Task] = [self._frame]
+        if len(contract.joints.names) > 6:  # a redundant arm's elbow would drift
+            posture = mink.PostureTask(self.model, cost=1e-3)
+            posture.set_target(np.array(contract.joints.home))
+            self._tasks.append(posture)
         self._limit = mink.ConfigurationLimit(self.model, gain=1.0, min_distance_from_limits=contract.joints.margin)
         tilt = math.acos(np.clip(-self.forward(contract.joints.home).rotation[2, 2], -1.0, 1.0))
         if tilt > MAX_TILT:
@@ -96,11 +99,18 @@ class Kinematics:
                 break
             if iteration == 0:
                 configuration.update(np.clip(configuration.q, self._lower, self._upper))
-            velocity = mink.solve_ik(
-                configuration, [self._frame, self._posture], 1.0, "daqp", damping=1e-6, limits=[self._limit]
-            )
-            configuration.integrate_inplace(velocity, 1.0)
+            configuration.integrate_inplace(self._step(), 1.0)
         return configuration.q
+
+    def _step(self) -> Array:
+        """One iteration's joint increment (J,) [rad]: the minimum within the joint limits of mink's quadratic program."""
+        configuration = self._configuration
+        problem = mink.build_ik(configuration, self._tasks, dt=1.0, damping=DAMPING, limits=[])
+        step = np.linalg.solve(problem.P, -problem.q)
+        reached = configuration.q + step
+        if np.all(reached >= self._lower) and np.all(reached <= self._upper):
+            return step  # the unconstrained minimum of a convex program keeps its constraints: no solver needed
+        return mink.solve_ik(configuration, self._tasks, 1.0, "daqp", damping=DAMPING, limits=[self._limit])
 
 
 def chain_model(contract: Contract, spec: mujoco.MjSpec) -> mujoco.MjModel:

@@ -12,12 +12,12 @@ Array = NDArray[np.float64]
 
 def xyzw_from_wxyz(quaternion: Array) -> Array:
     """A quaternion (..., 4) of MuJoCo as one of ROS."""
-    return np.roll(quaternion, -1, axis=-1)
+    return quaternion[..., [1, 2, 3, 0]]
 
 
 def wxyz_from_xyzw(quaternion: Array) -> Array:
     """A quaternion (..., 4) of ROS as one of MuJoCo."""
-    return np.roll(quaternion, 1, axis=-1)
+    return quaternion[..., [3, 0, 1, 2]]
 
 
 def wrap_angle(angle: float) -> float:
