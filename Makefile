@@ -1,0 +1,45 @@
+# make demo    the main job: demonstrations -> dataset -> training -> evaluation -> runs/demo/report.html; resumes where it stopped
+# make test    the test-suite
+# make lint    ruff and mypy
+# make venv    only install, into .venv (PYTHON=python3.12 chooses the interpreter)
+# make clean   remove .venv, builds and caches; runs/ and datasets/ stay
+
+.PHONY: demo test lint venv clean help FORCE
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+EXTRAS ?= dev,convert
+DEMO_ARGS ?=
+TEST_ARGS ?=
+
+# Another interpreter than the one .venv was made with means a new .venv.
+ifdef PYTHON
+ifneq ($(shell cat .venv/.python 2>/dev/null),$(PYTHON))
+OTHER_PYTHON := FORCE
+endif
+endif
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+demo: $(STAMP)
+	@$(BIN)/robot-learning demo $(DEMO_ARGS)
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest $(TEST_ARGS)
+
+lint: $(STAMP)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy robot_learning
+
+venv: $(STAMP)
+
+$(STAMP): setup.py setup.cfg pyproject.toml constraints.txt $(OTHER_PYTHON)
+	@.ci/venv $(PYTHON)
+	@echo "installing into .venv: about 1 GB with a CPU build of torch, 5 GB with a CUDA build"
+	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $(STAMP)
+
+clean:
+	rm -rf .venv build dist install log *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
