@@ -11,7 +11,13 @@ import sys
 import sysconfig
 from pathlib import Path
 
+from robot_learning.errors import UserError
+
 PACKAGE = "robot_learning"
+
+
+class ShareError(UserError, FileNotFoundError):
+    """The shared files of this package are nowhere to be found."""
 
 
 def share_candidates() -> list[Path]:
@@ -29,14 +35,14 @@ def share() -> Path:
     """The folder that holds `config/`, `sim/`, `launch/` and `models/`.
 
     Raises:
-        FileNotFoundError: no candidate has them; the message lists where it looked.
+        ShareError: no candidate has them; the message lists where it looked.
     """
     candidates = share_candidates()
     for candidate in candidates:
         if (candidate / "config").is_dir() and (candidate / "sim").is_dir():
             return candidate
     looked = "\n  ".join(str(c) for c in candidates)
-    raise FileNotFoundError(
+    raise ShareError(
         f"the shared files of {PACKAGE} (config/, sim/) are missing; looked in\n  {looked}\n"
         f"Install the package again: pip install . (or source install/setup.bash after colcon build)"
     )
