@@ -304,15 +304,15 @@ def _validate(contract: Contract, where: str) -> None:
     if len(set(contract.joints.names)) != n:
         raise ContractError(f"{where}: joints: names repeat: {list(contract.joints.names)}")
     for joint, low, high, home in zip(
-        contract.joints.names, contract.joints.lower, contract.joints.upper, contract.joints.home
+        contract.joints.names, contract.joints.lower, contract.joints.upper, contract.joints.home, strict=True
     ):
         if not low <= home <= high:
             raise ContractError(f"{where}: joints: {joint}: home {home} is outside its limits [{low}, {high}]")
-    for axis, low, high in zip("xyz", contract.workspace.lower, contract.workspace.upper):
-        if low >= high:
-            raise ContractError(f"{where}: workspace: {axis}: lower {low} is not below upper {high}")
     if len(contract.workspace.lower) != 3 or len(contract.workspace.upper) != 3:
         raise ContractError(f"{where}: workspace: lower and upper need 3 numbers each")
+    for axis, low, high in zip("xyz", contract.workspace.lower, contract.workspace.upper, strict=True):
+        if low >= high:
+            raise ContractError(f"{where}: workspace: {axis}: lower {low} is not below upper {high}")
     act = contract.action
     if not len(act.names) == len(act.units) == len(act.scale):
         raise ContractError(f"{where}: action: {len(act.names)} names, {len(act.units)} units, {len(act.scale)} scales")

@@ -1,0 +1,73 @@
+"""Practice without resets: the arm goes home by itself, the objects stay where they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from robot_learning.envs.playroom_env import PlayroomEnv
+
+HOMING_TICKS = 60
+HOMING_HEIGHT = 0.24  # [m]
+HOME = (0.40, 0.0, HOMING_HEIGHT)  # tool centre point, gripper open [m]
+
+
+class ResetFreePlayroomEnv(PlayroomEnv):
+    """The playroom for reset-free practice (EARL, arXiv 2112.09605; RoboFuME, arXiv 2310.15145).
+
+    As `PlayroomEnv`, except for `reset()`: it opens the gripper, lifts the hand and drives it home through the same
+    controller as every action, and leaves furniture, objects and joints as they are. A full reset happens at the first
+    `reset()`, and when asked for by `reset(options={"full_reset": True})`, which is what a person would have to do:
+    it is counted in `info["interventions"]`. `options={"task": name}` or `set_task` changes the task in either case.
+
+    `reset(seed=...)` seeds full resets and the small scatter of the home pose; it does not cause a full reset.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.interventions = 0
+        self._begun = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Drive the arm home; with `options={"full_reset": True}` everything anew, counted as an intervention."""
+        options = options or {}
+        full = bool(options.get("full_reset", False))
+        if full or not self._begun:
+            self.interventions += int(self._begun)
+            self._begun = True
+            return super().reset(seed=seed, options=options)
+        if seed is not None:
+            self._np_random, self._np_random_seed = _seeded(seed)
+        if "task" in options:
+            self.set_task(options["task"])
+        self.go_home()
+        return self.observe(), self.info()
+
+    def go_home(self) -> None:
+        """Open the gripper, rise, and drive above the desk; every motion is a bounded action."""
+        scale = np.array(self.contract.action.scale)
+        goal = np.array(HOME) + self.np_random.uniform(-0.04, 0.04, 3) * (1, 2, 1)
+        yaw = self.np_random.uniform(-0.3, 0.3)
+        for _ in range(HOMING_TICKS):
+            tcp = self.room.tcp
+            step = goal - tcp
+            if tcp[2] < HOMING_HEIGHT - 0.08:
+                step[:2] = 0.0  # out of drawer and shelf first
+            turn = (yaw - self.room.tcp_yaw + np.pi) % (2 * np.pi) - np.pi
+            if np.linalg.norm(goal - tcp) < 0.01 and abs(turn) < 0.05:
+                return
+            move = np.append(step, turn) / scale[:4]
+            self.room.step(np.append(np.clip(move, -1, 1), -1.0).astype(np.float32))
+
+    def info(self) -> dict[str, Any]:
+        """As `PlayroomEnv.info`, and the number of full resets after the first."""
+        return {**super().info(), "interventions": self.interventions}
+
+
+def _seeded(seed: int) -> tuple[np.random.Generator, int]:
+    from gymnasium.utils import seeding
+
+    return seeding.np_random(seed)
