@@ -10,6 +10,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 package_name = "robot_learning"
+source = (
+    Path(__file__).resolve().parent
+)  # `colcon build --symlink-install` runs a link to this file in its build folder
 
 # Lower bounds are what the features we call need, upper bounds the next major version; constraints.txt pins the tested set.
 install_requires = [
@@ -71,7 +74,7 @@ setup(
     name=package_name,
     version="0.1.0",
     description="A ROS 2 package with which a robot learns manipulation from a little human data",
-    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description=(source / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     maintainer="robot_learning maintainers",
     maintainer_email="maintainers@robot-learning.invalid",
