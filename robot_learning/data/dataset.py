@@ -41,6 +41,7 @@ class Dataset:
         self._reader = VideoReader(self.root, max_open)
         self._cache: dict[str, Cache] = {}
         self._cache_kind = cache
+        self._shifts: dict[str, list[tuple[Path, int]]] = {}
         rows = self._meta.episodes
         bounds = [(row["dataset_from_index"], row["dataset_to_index"]) for row in rows]
         self.episode_ranges = np.array(bounds, dtype=np.int64).reshape(-1, 2)
@@ -64,6 +65,11 @@ class Dataset:
     def info(self) -> dict[str, Any]:
         """`meta/info.json` as it stands."""
         return self._meta.info
+
+    @property
+    def recording_info(self) -> dict[str, Any]:
+        """`meta/robot_learning.json`: package version, video settings and the recorder's configuration; empty if foreign."""
+        return dict(self._meta.ours or {})
 
     @property
     def image_keys(self) -> list[str]:
@@ -272,12 +278,16 @@ class Dataset:
             )
         out = np.empty((len(indices), *feature.shape), np.uint8)
         episodes = self.episode_of(indices)
-        for episode in np.unique(episodes):
+        for episode in dict.fromkeys(episodes.tolist()):
             rows = np.flatnonzero(episodes == episode)
-            path, first = self.video_position(key, int(episode))
-            numbers = indices[rows] - self.episode_ranges[episode, 0] + first
-            images = self._reader.frames(path, numbers)
-            if images.shape[1:] != feature.shape:
-                raise DamagedDatasetError(path, f"images of shape {feature.shape}", f"{images.shape[1:]}", self.root)
-            out[rows] = images
+            path, shift = self._video_shift(key, episode)
+            self._reader.frames(path, indices[rows] + shift, out, rows)
         return out
+
+    def _video_shift(self, key: str, episode: int) -> tuple[Path, int]:
+        """The mp4 of an episode's camera and what to add to a global frame index to get the frame's number in it."""
+        if key not in self._shifts:
+            positions = (self.video_position(key, e) for e in range(self.num_episodes))
+            starts = self.episode_ranges[:, 0].tolist()
+            self._shifts[key] = [(path, first - start) for (path, first), start in zip(positions, starts, strict=True)]
+        return self._shifts[key][episode]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from robot_learning.data.files import DamagedDatasetError
+from robot_learning.data.video import ONE_THREAD
 
 
 class VideoIndex:
@@ -46,9 +46,10 @@ class VideoIndex:
         self.pts = [row[0] for row in rows]
         self.position = [row[1] for row in rows]
         self.size = [row[2] for row in rows]
-        self.keyframe = np.maximum.accumulate([i if row[3] else 0 for i, row in enumerate(rows)])
-        self.order = np.argsort(np.array(self.pts), kind="stable")  # packet of the i-th shown frame
-        self.seconds = self.seconds[self.order]
+        self.keyframe = np.maximum.accumulate([i if row[3] else 0 for i, row in enumerate(rows)]).tolist()
+        order = np.argsort(np.array(self.pts), kind="stable")
+        self.order: list[int] = order.tolist()  # packet of the i-th shown frame
+        self.seconds = self.seconds[order]
         end = max(p + s for p, s in zip(self.position, self.size, strict=True))
         if path.stat().st_size < end:
             raise DamagedDatasetError(path, f"{end} bytes", f"{path.stat().st_size} bytes (truncated)", root)
@@ -85,22 +86,27 @@ class VideoReader:
         """The packet index of a file (`DamagedDatasetError` when it cannot be read)."""
         return self._open(path)[0]
 
-    def frames(self, path: Path, numbers: Sequence[int] | np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def frames(
+        self, path: Path, numbers: np.ndarray, out: np.ndarray | None = None, rows: np.ndarray | None = None
+    ) -> np.ndarray:
         """Frames `numbers` (presentation order, any order, repeats allowed) of `path` as `(n, H, W, 3)` uint8.
 
+        With `out` and `rows` given, frame i is written to `out[rows[i]]` instead, and `out` is returned.
+
         Raises:
-            DamagedDatasetError: the file is missing, truncated, too short or does not decode.
+            DamagedDatasetError: the file is missing, truncated, too short, of another size or does not decode.
         """
         with self._lock:
             index, descriptor = self._open(path)
-            numbers = np.asarray(numbers, dtype=np.int64)
-            if numbers.size and (numbers.min() < 0 or numbers.max() >= len(index)):
-                raise DamagedDatasetError(path, f"at least {int(numbers.max()) + 1} frames", f"{len(index)}", self.root)
-            if out is None:
-                out = np.empty((len(numbers), *index.shape), np.uint8)
+            if out is None or rows is None:
+                out, rows = np.empty((len(numbers), *index.shape), np.uint8), np.arange(len(numbers))
+            if out.shape[1:] != index.shape:
+                raise DamagedDatasetError(path, f"images of shape {out.shape[1:]}", f"{index.shape}", self.root)
             wanted: dict[int, list[int]] = {}
-            for row, number in enumerate(numbers):
-                wanted.setdefault(int(index.order[number]), []).append(row)
+            for row, number in zip(rows.tolist(), numbers.tolist(), strict=True):
+                if not 0 <= number < len(index):
+                    raise DamagedDatasetError(path, f"at least {number + 1} frames", f"{len(index)}", self.root)
+                wanted.setdefault(index.order[number], []).append(row)
             try:
                 self._decode(index, descriptor, wanted, out)
             except OSError as error:
@@ -146,7 +152,7 @@ class VideoReader:
         for target in todo:
             if index.pts[target] not in rows_of:
                 continue
-            start = int(index.keyframe[target])
+            start = index.keyframe[target]
             if not start <= following <= target + 1:
                 if following >= 0:
                     self._store(decoder.decode(None), rows_of, out)
@@ -165,4 +171,4 @@ class VideoReader:
     def _store(self, frames: list[Any], rows_of: dict[int, list[int]], out: np.ndarray) -> None:
         for frame in frames:
             for row in rows_of.pop(frame.pts, ()):
-                out[row] = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
+                out[row] = self._reformatter.reformat(frame, format="rgb24", **ONE_THREAD).to_ndarray()

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from robot_learning.data import tables
-from robot_learning.data.files import read_json
+from robot_learning.data.commit import ROWS_PER_FILE
+from robot_learning.data.decoder import VideoIndex
+from robot_learning.data.files import DamagedDatasetError, read_json
 from robot_learning.data.metadata import (
     STATS_PATH,
     Metadata,
+    episode_files,
     load_episodes,
     load_info,
     merged_stats,
     save_stats,
 )
-from robot_learning.data.schema import CHUNKS_SIZE
+from robot_learning.data.schema import CHUNKS_SIZE, EPISODES_PATH
 
 
 def recover(root: Path) -> list[str]:
@@ -28,6 +34,11 @@ def recover(root: Path) -> list[str]:
     info, meta = load_info(root), Metadata.load(root)
     rows = load_episodes(root, meta.video_keys, None, with_stats=True)
     committed = len(meta.episodes)
+    whole = [row for row in rows[committed:] if _is_whole(meta, row)]
+    if len(whole) < len(rows) - committed:
+        rows = rows[:committed]
+        write_rows(root, rows)
+        done.append(f"removed the half-written episode {committed}")
     meta.episodes = rows
     known = tables.read_tasks(root) if (root / tables.TASKS_PATH).exists() else []
     used = len(rows) and 1 + max(known.index(task) for row in rows for task in row["tasks"])
@@ -46,6 +57,29 @@ def recover(root: Path) -> list[str]:
         save_stats(root, merged_stats(rows), meta.features)
         done.append("brought meta/stats.json up to date")
     return done
+
+
+def write_rows(root: Path, rows: list[dict[str, Any]]) -> None:
+    """Replace the files with the episode rows by ones that hold exactly `rows` (with their stats columns)."""
+    written = set()
+    for number in range(0, len(rows), ROWS_PER_FILE):
+        chunk, file = divmod(number // ROWS_PER_FILE, CHUNKS_SIZE)
+        path = root / EPISODES_PATH.format(chunk_index=chunk, file_index=file)
+        tables.write_table(path, pa.Table.from_pylist(rows[number : number + ROWS_PER_FILE]))
+        written.add(path)
+    for path in episode_files(root):
+        if path not in written:
+            path.unlink()
+
+
+def _is_whole(meta: Metadata, row: dict[str, Any]) -> bool:
+    """Whether the files of an episode are there with all its frames."""
+    try:
+        lengths = [tables.read_table(meta.data_path(row), meta.root).num_rows]
+        lengths += [len(VideoIndex(meta.video_path(row, key), meta.root)) for key in meta.video_keys]
+    except DamagedDatasetError:
+        return False
+    return all(length == row["length"] for length in lengths)
 
 
 def _remove_scratch(root: Path) -> list[str]:

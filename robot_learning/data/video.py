@@ -11,8 +11,21 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 SMALL_IMAGE = 256 * 256
+
+
+def _one_thread() -> dict[str, Any]:
+    """Keeps swscale on one thread: its default, one per core, costs ten times the conversion of a small image itself."""
+    try:
+        VideoReformatter().reformat(av.VideoFrame(16, 16, "rgb24"), format="yuv420p", threads=1)
+    except TypeError:  # before PyAV had the option there was one thread
+        return {}
+    return {"threads": 1}
+
+
+ONE_THREAD = _one_thread()
 
 
 @dataclass(frozen=True)
@@ -89,10 +102,14 @@ class VideoEncoder:
             self._file.close()
             raise
         self._stream = stream
+        self._pix_fmt = config.pix_fmt
+        self._reformatter = VideoReformatter()
 
     def write(self, image: np.ndarray) -> None:
         """Encode one image `(H, W, 3)` uint8."""
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        # Converted here, because the encoder would use one thread per core.
+        frame = self._reformatter.reformat(frame, format=self._pix_fmt, **ONE_THREAD)
         frame.pts = self.count
         frame.time_base = self._stream.codec_context.time_base
         for packet in self._stream.encode(frame):

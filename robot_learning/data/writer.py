@@ -1,18 +1,11 @@
 """DatasetWriter: records episodes into a LeRobot v3 dataset so that a crash loses at most the episode in progress.
 
-How an episode is committed (every file is fsynced before its rename, every folder after it):
- 1. while recording, videos go to `.recording/`; columns stay in memory;
- 2. `save_episode` moves one data file and one mp4 per camera to their numbered places and adds new tasks;
- 3. the file with the episode rows is replaced: the episode now exists for a writer that opens the dataset;
- 4. `meta/info.json` is replaced: the episode exists for readers; then `meta/stats.json`.
-A process killed before 3 leaves files no row names: the next writer removes them. Killed between 3 and 4: the next writer
-finishes the commit. Readers go by `meta/info.json` and never look at leftovers.
+How an episode is committed, and what a crash at each step leaves, is told in commit.py.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -22,10 +15,10 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from robot_learning.contract import Contract
-from robot_learning.data import tables
+from robot_learning.data.commit import EpisodeStore, StagedEpisode
+from robot_learning.data.dataset import Dataset
 from robot_learning.data.decoder import VideoIndex
 from robot_learning.data.episode import Episode
 from robot_learning.data.files import (
@@ -33,35 +26,16 @@ from robot_learning.data.files import (
     DatasetWriteError,
     FrameError,
     WriterLock,
-    fsync_directory,
+    fsync_file,
     write_json,
 )
-from robot_learning.data.metadata import (
-    INFO_PATH,
-    OURS_PATH,
-    Metadata,
-    add_stats,
-    episode_files,
-    load_info,
-    merged_stats,
-    new_info,
-    save_stats,
-)
+from robot_learning.data.metadata import INFO_PATH, OURS_PATH, Metadata, load_info, new_info
 from robot_learning.data.recovery import recover
-from robot_learning.data.schema import (
-    CHUNKS_SIZE,
-    EPISODES_PATH,
-    TIMESTAMP,
-    Feature,
-    bookkeeping_features,
-    check_frame,
-    contract_features,
-)
-from robot_learning.data.statistics import MAX_SAMPLED_IMAGES, Statistics
+from robot_learning.data.schema import Feature, bookkeeping_features, check_frame, contract_features
+from robot_learning.data.statistics import MAX_SAMPLED_IMAGES, Statistics, sample_rows
 from robot_learning.data.video import VideoConfig, VideoEncoder
 
 RECORDING = ".recording"
-ROWS_PER_FILE = 100
 
 
 class DatasetWriter:
@@ -74,16 +48,11 @@ class DatasetWriter:
     def __init__(self, meta: Metadata, contract: Contract, lock: WriterLock) -> None:
         self.root = meta.root
         self.contract = contract
-        self._meta = meta
+        self._store = EpisodeStore(meta)
         self._lock = lock
         self._video = VideoConfig(**(meta.ours or {}).get("video", {}))
         own = bookkeeping_features()
         self._features = {key: feature for key, feature in meta.features.items() if key not in own}
-        self._stats = merged_stats(meta.episodes)
-        self._tasks = tables.read_tasks(self.root) if meta.episodes else []
-        files = [row["data/chunk_index"] * CHUNKS_SIZE + row["data/file_index"] for row in meta.episodes]
-        self._next_file = max(files, default=-1) + 1
-        self._open_rows = _last_rows(self.root, len(meta.episodes))
         self._task: str | None = None
         self._length = 0
         self._begin()
@@ -122,7 +91,7 @@ class DatasetWriter:
             _refuse_occupied(root)
             video = video or VideoConfig()
             write_json(root / OURS_PATH, _ours(contract, video, config))
-            meta = Metadata(root, {}, _declared_features(contract, video, extra), _ours(contract, video, config), [])
+            meta = Metadata(root, {}, declared_features(contract, video, extra), _ours(contract, video, config), [])
             meta.info = new_info(meta.features, int(contract.rate), robot_type or contract.name)
             meta.save_info(tasks=0)
             return DatasetWriter(meta, contract, lock)
@@ -184,12 +153,12 @@ class DatasetWriter:
     @property
     def num_episodes(self) -> int:
         """Committed episodes."""
-        return len(self._meta.episodes)
+        return self._store.num_episodes
 
     @property
     def num_frames(self) -> int:
         """Committed frames."""
-        return int(self._meta.episodes[-1]["dataset_to_index"]) if self._meta.episodes else 0
+        return self._store.num_frames
 
     @property
     def episode_length(self) -> int:
@@ -239,22 +208,19 @@ class DatasetWriter:
             info_text = json.dumps(dict(info or {}), ensure_ascii=False, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise DatasetError(f"info: expected JSON-serialisable values, found {error}") from error
-        index, placed = len(self._meta.episodes), list[Path]()
         try:
-            row = self._place_files(placed)
-            row |= {"success": bool(success), "info": info_text}
-            self._commit(row)
-        except BaseException as error:
-            # Without its row the episode does not exist; with it, the next opening finishes the commit.
-            if len(self._meta.episodes) == index:
-                for path in placed:
-                    path.unlink(missing_ok=True)
-            self.discard_episode()
-            if isinstance(error, OSError) and not isinstance(error, DatasetWriteError):
-                raise self._refused(error) from error
+            for encoder in self._encoders.values():
+                encoder.close()
+            images = {key: Statistics.from_images(np.stack(samples)) for key, samples in self._samples.items()}
+            columns = {key: np.stack(values) for key, values in self._columns.items()}
+            videos = {key: encoder.path for key, encoder in self._encoders.items()}
+            return self._store.commit(StagedEpisode(str(self._task), columns, videos, images, bool(success), info_text))
+        except DatasetWriteError:
             raise
-        self._begin()
-        return index
+        except OSError as error:
+            raise self._refused(error) from error
+        finally:
+            self.discard_episode()
 
     def discard_episode(self) -> None:
         """Drop the episode in progress; does nothing when there is none."""
@@ -278,7 +244,49 @@ class DatasetWriter:
             self.discard_episode()
             raise
 
+    def copy_episode(self, source: Dataset, episode: int) -> int:
+        """Commit a copy of an episode of another dataset, its videos byte for byte, and return its new index.
+
+        Raises:
+            DatasetError: the features differ, or the episode shares its video file with others (LeRobot's own writer).
+            DamagedDatasetError: the source is damaged.
+            DatasetWriteError: the disk refused.
+        """
+        for key, feature in self._features.items():
+            theirs = source.features.get(key)
+            if theirs is None or (theirs.dtype, theirs.shape) != (feature.dtype, feature.shape):
+                raise DatasetError(f"{source.root}: {key}: expected {feature}, found {theirs}")
+        start, end = source.episode_ranges[episode]
+        keys = [key for key, feature in self._features.items() if not feature.is_image]
+        columns = {key: source.column(key)[start:end] for key in keys}
+        rows = start + sample_rows(end - start)
+        images = {key: Statistics.from_images(source.decode(key, rows)) for key in self._samples}
+        info = json.dumps(source.episode_info(episode), ensure_ascii=False)
+        success = bool(source.episode_success[episode])
+        try:
+            videos = {key: self._copy_video(source, key, episode) for key in self._samples}
+            task = source.episode_tasks[episode]
+            return self._store.commit(StagedEpisode(task, columns, videos, images, success, info))
+        except DatasetWriteError:
+            raise
+        except OSError as error:
+            raise self._refused(error) from error
+        finally:
+            self.discard_episode()
+
     # ---- one episode's way to the disk
+
+    def _copy_video(self, source: Dataset, key: str, episode: int) -> Path:
+        path, first = source.video_position(key, episode)
+        length = int(np.diff(source.episode_ranges[episode])[0])
+        frames = len(VideoIndex(path, source.root))
+        if first or frames != length:
+            raise DatasetError(f"{path}: expected one episode of {length} frames in the file, found {frames} frames")
+        target = self.root / RECORDING / f"{key}.mp4"
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, target)
+        fsync_file(target)
+        return target
 
     def _begin(self) -> None:
         self._task = None
@@ -294,7 +302,7 @@ class DatasetWriter:
         if videos:
             folder.mkdir(exist_ok=True)
         for key in videos:
-            encoder = VideoEncoder(folder / f"{key}.mp4", self._features[key].shape, self._meta.fps, self._video)
+            encoder = VideoEncoder(folder / f"{key}.mp4", self._features[key].shape, self._store.meta.fps, self._video)
             self._encoders[key] = encoder
 
     def _sample(self, key: str, image: np.ndarray) -> None:
@@ -307,86 +315,12 @@ class DatasetWriter:
             for each in self._samples.values():
                 del each[1::2]
 
-    def _place_files(self, placed: list[Path]) -> dict[str, Any]:
-        """Put the data file and the videos in their places and return the episode's row; `placed` collects the paths."""
-        index, start, length = len(self._meta.episodes), self.num_frames, self._length
-        task_index = self._tasks.index(self._task) if self._task in self._tasks else len(self._tasks)
-        columns = {key: np.stack(values) for key, values in self._columns.items()}
-        columns |= _bookkeeping(index, start, length, task_index, self._meta.fps)
-        chunk, file = divmod(self._next_file, CHUNKS_SIZE)
-        row: dict[str, Any] = {
-            "episode_index": index, "tasks": [self._task], "length": length,
-            "data/chunk_index": chunk, "data/file_index": file,
-            "dataset_from_index": start, "dataset_to_index": start + length,
-        }  # fmt: skip
-        for key, encoder in self._encoders.items():
-            encoder.close()
-            written = len(VideoIndex(encoder.path, self.root))
-            if written != length:
-                raise OSError(f"{encoder.path}: expected {length} frames on the disk, found {written}")
-            row |= {f"videos/{key}/chunk_index": chunk, f"videos/{key}/file_index": file}
-            row |= {f"videos/{key}/from_timestamp": 0.0, f"videos/{key}/to_timestamp": length / self._meta.fps}
-        for key, encoder in self._encoders.items():
-            target = self._meta.video_path(row, key)
-            placed.append(target)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(encoder.path, target)
-            fsync_directory(target.parent)
-        data = self._meta.data_path(row)
-        placed.append(data)
-        tables.write_table(data, tables.frames_table(columns, self._meta.features))
-        episodes_file = len(self._meta.episodes) // ROWS_PER_FILE
-        chunk, file = divmod(episodes_file, CHUNKS_SIZE)
-        row |= {"meta/episodes/chunk_index": chunk, "meta/episodes/file_index": file}
-        return row | tables.flatten_stats(self._episode_stats(columns))
-
-    def _episode_stats(self, columns: Mapping[str, np.ndarray]) -> dict[str, dict[str, list[Any]]]:
-        stats = {}
-        for key, feature in self._meta.features.items():
-            if feature.is_image:
-                stats[key] = Statistics.from_images(np.stack(self._samples[key])).to_dict(image=True)
-            elif feature.dtype != "string":
-                stats[key] = Statistics.from_array(columns[key]).to_dict()
-        return stats
-
-    def _commit(self, row: dict[str, Any]) -> None:
-        """Steps 2 (tasks) to 4 of the module docstring."""
-        tasks = self._tasks if self._task in self._tasks else [*self._tasks, str(self._task)]
-        if tasks is not self._tasks:
-            tables.write_tasks(self.root, tasks)
-        table = pa.Table.from_pylist([row])
-        if self._open_rows is not None and len(self._meta.episodes) % ROWS_PER_FILE:
-            before = self._open_rows
-            table = pa.concat_tables([before, table.select(before.column_names).cast(before.schema)])
-        chunk, file = row["meta/episodes/chunk_index"], row["meta/episodes/file_index"]
-        tables.write_table(self.root / EPISODES_PATH.format(chunk_index=chunk, file_index=file), table)
-        self._open_rows, self._tasks = table, tasks
-        self._meta.episodes.append({k: v for k, v in row.items() if not k.startswith("stats/")})
-        self._next_file += 1
-        try:
-            self._meta.save_info(len(self._tasks))
-        except OSError as error:
-            raise DatasetWriteError(
-                f"{self.root}: episode {row['episode_index']} is on the disk, but meta/info.json could not be replaced "
-                f"({error}). Free some space; saving another episode, or opening the dataset for writing, adds it."
-            ) from error
-        add_stats(self._stats, row)
-        save_stats(self.root, self._stats, self._meta.features)
-
     def _refused(self, error: OSError) -> DatasetWriteError:
         free = shutil.disk_usage(self.root).free / 1e6
         return DatasetWriteError(
             f"{self.root}: the disk refused a write ({error}); {free:.0f} MB are free. The episode in progress was "
             f"discarded, the {self.num_episodes} committed ones are safe. Free some space and record it again."
         )
-
-
-def _last_rows(root: Path, episodes: int) -> pa.Table | None:
-    """The rows in the file that the next episode's row joins."""
-    files = episode_files(root)
-    if not files or not episodes % ROWS_PER_FILE:
-        return None
-    return tables.read_table(files[-1], root)
 
 
 def _refuse_occupied(root: Path) -> None:
@@ -422,9 +356,10 @@ def package_version() -> str:
         return "unknown"
 
 
-def _declared_features(
+def declared_features(
     contract: Contract, video: VideoConfig, extra: Mapping[str, Feature] | None
 ) -> dict[str, Feature]:
+    """Everything `meta/info.json` declares for a contract: its streams, the videos' encoding, the bookkeeping columns."""
     features = contract_features(contract, extra)
     for key, feature in features.items():
         if feature.is_image:
@@ -447,14 +382,3 @@ def _require_same_contract(meta: Metadata, contract: Contract) -> None:
             f"{contract.name!r} ({contract.hash()}); here is the dataset, there the offer:\n  {listing}\n"
             f"Use the dataset's contract or record to a new folder."
         )
-
-
-def _bookkeeping(index: int, start: int, length: int, task_index: int, fps: int) -> dict[str, np.ndarray]:
-    frame = np.arange(length, dtype=np.int64)
-    return {
-        TIMESTAMP: (frame / fps).astype(np.float32),
-        "frame_index": frame,
-        "episode_index": np.full(length, index, np.int64),
-        "index": start + frame,
-        "task_index": np.full(length, task_index, np.int64),
-    }

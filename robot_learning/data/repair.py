@@ -1,0 +1,278 @@
+"""Repairing a dataset: damaged and uncommitted episodes are moved aside, the others renumbered, the metadata rebuilt.
+
+Nothing is deleted: what cannot be kept goes to `quarantine/`. Every step replaces whole files, so a repair that was
+interrupted is finished by another one. Videos are never re-encoded and files keep their numbers (LeRobot v3 allows gaps).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from robot_learning.contract import Contract
+from robot_learning.data import tables
+from robot_learning.data.check import DataFiles, check_columns, check_video
+from robot_learning.data.commit import bookkeeping, episode_row
+from robot_learning.data.decoder import VideoReader
+from robot_learning.data.files import DatasetError, WriterLock, read_json
+from robot_learning.data.metadata import (
+    INFO_PATH,
+    OURS_PATH,
+    STATS_PATH,
+    Metadata,
+    episode_files,
+    merged_stats,
+    new_info,
+    save_stats,
+)
+from robot_learning.data.recovery import write_rows
+from robot_learning.data.schema import CHUNKS_SIZE, CODEBASE_VERSION, Feature, bookkeeping_features
+from robot_learning.data.statistics import Statistics, sample_rows
+from robot_learning.data.video import VideoConfig
+from robot_learning.data.writer import declared_features
+
+QUARANTINE = "quarantine"
+Track = Callable[[Iterable[Any]], Iterable[Any]]
+
+
+@dataclass
+class Repair:
+    """What a repair did: `kept` episodes by their old number, `quarantined` ones with the reason, `rebuilt` metadata."""
+
+    kept: list[int] = field(default_factory=list)
+    quarantined: list[str] = field(default_factory=list)
+    rebuilt: list[str] = field(default_factory=list)
+
+
+def repair(root: Path, track: Track = lambda rows: rows) -> Repair:
+    """Make the dataset at `root` whole again and tell what was kept.
+
+    Args:
+        track: wraps the episodes that are gone through, for a progress bar.
+
+    Raises:
+        DatasetError: there is no dataset of this package at `root` (its `meta/robot_learning.json` is needed).
+        DatasetLockedError: a writer is at work.
+    """
+    ours_path = root / OURS_PATH
+    if not ours_path.is_file():
+        raise DatasetError(
+            f"{root}: expected {OURS_PATH}, found none. Only datasets recorded by this package can be repaired; its "
+            f"contract tells what the frames must look like. If the file was lost, copy it from a dataset of the same robot."
+        )
+    lock = WriterLock(root)
+    lock.acquire()
+    try:
+        return _repair(root, read_json(ours_path, root), track)
+    finally:
+        lock.release()
+
+
+def _repair(root: Path, ours: dict[str, Any], track: Track) -> Repair:
+    result = Repair()
+    meta = _load_or_rebuild_info(root, ours, result)
+    tasks = _read_tasks(root, result)
+    candidates, strays = _candidates(meta, result)
+    meta.episodes = candidates
+    files, reader = DataFiles(meta), VideoReader(root)
+    rows: list[dict[str, Any]] = []
+    tasks_kept: list[str] = []
+    for candidate in track(candidates):
+        reason = _damage(meta, candidate, files, reader)
+        if reason:
+            moved = _quarantine(meta, candidate)
+            result.quarantined.append(
+                f"episode {candidate['episode_index']}: {reason} ({', '.join(moved) or 'no files left'})"
+            )
+            continue
+        rows.append(_rebuild(meta, candidate, files, reader, tasks, rows, tasks_kept))
+        result.kept.append(candidate["episode_index"])
+    for stray in strays:
+        result.quarantined.append(f"uncommitted file {_move(root, stray)}")
+    _write_metadata(meta, rows, tasks_kept)
+    return result
+
+
+def _load_or_rebuild_info(root: Path, ours: dict[str, Any], result: Repair) -> Metadata:
+    """`meta/info.json` as it is, or made anew from the contract and the columns of a data file."""
+    try:
+        info = read_json(root / INFO_PATH, root)
+        if info.get("codebase_version") != CODEBASE_VERSION:
+            raise DatasetError(
+                f"{root / INFO_PATH}: expected {CODEBASE_VERSION}, found {info.get('codebase_version')!r}"
+            )
+        features = {key: Feature.from_dict(value) for key, value in info["features"].items()}
+        if int(info["fps"]) <= 0 or int(info["total_episodes"]) < 0:
+            raise ValueError("fps and total_episodes are not counts")
+    except (DatasetError, KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, DatasetError) and "codebase" in str(error) and CODEBASE_VERSION in str(error):
+            raise
+        contract = Contract.from_dict(ours["contract"], where=str(root / OURS_PATH))
+        features = declared_features(contract, VideoConfig(**ours.get("video", {})), _extra_columns(root, contract))
+        info = new_info(features, int(contract.rate), contract.name)
+        info["total_episodes"] = None
+        result.rebuilt.append(f"{INFO_PATH} from the contract")
+    return Metadata(root, info, features, ours, [])
+
+
+def _extra_columns(root: Path, contract: Contract) -> dict[str, Feature]:
+    """Columns of the first readable data file that the contract does not declare."""
+    known = declared_features(contract, VideoConfig(), None)
+    for path in sorted(root.glob("data/chunk-*/file-*.parquet")):
+        try:
+            schema = tables.read_table(path, root).schema
+        except DatasetError:
+            continue
+        extra = {}
+        for column in schema:
+            if column.name not in known:
+                size = column.type.list_size if pa.types.is_fixed_size_list(column.type) else 1
+                scalar = column.type.value_type if pa.types.is_fixed_size_list(column.type) else column.type
+                extra[column.name] = Feature(str(scalar.to_pandas_dtype().__name__).rstrip("_"), (size,))
+        return extra
+    return {}
+
+
+def _read_tasks(root: Path, result: Repair) -> list[str]:
+    try:
+        return tables.read_tasks(root)
+    except DatasetError:
+        result.rebuilt.append(f"{tables.TASKS_PATH} from the episode rows")
+        return []
+
+
+def _candidates(meta: Metadata, result: Repair) -> tuple[list[dict[str, Any]], list[Path]]:
+    """The committed episodes' rows in order, rows made up for data files whose row was lost, and files of no episode."""
+    total = meta.info["total_episodes"]
+    rows: list[dict[str, Any]] = []
+    lost = total is None
+    for path in episode_files(meta.root):
+        try:
+            rows += tables.read_table(path, meta.root).to_pylist()
+        except DatasetError:
+            result.rebuilt.append(f"{path.relative_to(meta.root)} from the data files")
+            _move(meta.root, path)
+            lost = True
+    rows = [row for row in rows if total is None or row["episode_index"] < total]
+    lost = lost or len(rows) < int(total or 0)
+    named = {_number(meta.data_path(row)) for row in rows}
+    free = [path for path in sorted(meta.root.glob("data/chunk-*/file-*.parquet")) if _number(path) not in named]
+    if lost:
+        rows += [_row_from_file(path) for path in free]
+        rows.sort(key=lambda row: row["data/chunk_index"] * CHUNKS_SIZE + row["data/file_index"])
+        named |= {_number(path) for path in free}
+        free = []
+    for key in meta.video_keys:
+        videos = sorted((meta.root / "videos" / key).glob("chunk-*/file-*.mp4"))
+        free += [path for path in videos if _number(path) not in named]
+    return [_with_videos(meta, row) for row in rows], free
+
+
+def _number(path: Path) -> int:
+    """The running number of a chunked file."""
+    chunk, file = (int(re.sub(r"\D", "", part)) for part in (path.parent.name, path.stem))
+    return chunk * CHUNKS_SIZE + file
+
+
+def _row_from_file(path: Path) -> dict[str, Any]:
+    chunk, file = divmod(_number(path), CHUNKS_SIZE)
+    return {"episode_index": _number(path), "data/chunk_index": chunk, "data/file_index": file, "recovered": True}
+
+
+def _with_videos(meta: Metadata, row: dict[str, Any]) -> dict[str, Any]:
+    """The row with the file numbers of its videos, which are those of its data file."""
+    for key in meta.video_keys:
+        row.setdefault(f"videos/{key}/chunk_index", row["data/chunk_index"])
+        row.setdefault(f"videos/{key}/file_index", row["data/file_index"])
+    row.setdefault("dataset_from_index", 0)
+    return row
+
+
+def _damage(meta: Metadata, row: dict[str, Any], files: DataFiles, reader: VideoReader) -> str:
+    """Why an episode cannot be kept, empty when it can. Its running numbers do not matter, they are made anew."""
+    try:
+        length = files.rows(row).num_rows
+    except DatasetError as error:
+        return str(error).splitlines()[0]
+    if not length or row.get("length", length) != length:
+        return f"expected {row.get('length', 'some')} frames, found {length}"
+    row["length"] = length
+    texts = [p.text for p in check_columns(meta, row, [], files) if p.text.split(":")[0] not in bookkeeping_features()]
+    for key in meta.video_keys:
+        row[f"videos/{key}/from_timestamp"] = 0.0
+        texts += [f"{key}: {problem.text}" for problem in check_video(meta, row, key, reader, decode=True)]
+    return "; ".join(texts)
+
+
+def _rebuild(
+    meta: Metadata,
+    row: dict[str, Any],
+    files: DataFiles,
+    reader: VideoReader,
+    tasks: list[str],
+    kept: list[dict[str, Any]],
+    tasks_kept: list[str],
+) -> dict[str, Any]:
+    """The episode's new row; its data file is rewritten when its numbers changed."""
+    table, path = files.rows(row), meta.data_path(row)
+    columns = {
+        k: tables.column_to_numpy(table[k], f, path, meta.root) for k, f in meta.features.items() if not f.is_image
+    }
+    task_index = int(columns["task_index"].reshape(-1)[0])
+    task = (
+        row["tasks"][0]
+        if row.get("tasks")
+        else (tasks[task_index] if task_index < len(tasks) else f"unknown task {task_index}")
+    )
+    if task not in tasks_kept:
+        tasks_kept.append(task)
+    start = kept[-1]["dataset_to_index"] if kept else 0
+    fresh = bookkeeping(len(kept), start, row["length"], tasks_kept.index(task), meta.fps)
+    if any(not np.array_equal(columns[key].reshape(-1), values) for key, values in fresh.items()):
+        tables.write_table(path, tables.frames_table(columns | fresh, meta.features))
+    images = {
+        key: Statistics.from_images(reader.frames(meta.video_path(row, key), sample_rows(row["length"])))
+        for key in meta.video_keys
+    }
+    success = row.get("success", bool(columns["next.success"].any()))
+    info = row.get("info") or json.dumps({"recovered": True})
+    number = row["data/chunk_index"] * CHUNKS_SIZE + row["data/file_index"]
+    return episode_row(meta, number, len(kept), start, task, columns | fresh, images, success, info)
+
+
+def _quarantine(meta: Metadata, row: dict[str, Any]) -> list[str]:
+    files = [meta.data_path(row), *(meta.video_path(row, key) for key in meta.video_keys)]
+    return [_move(meta.root, path) for path in files if path.exists()]
+
+
+def _move(root: Path, path: Path) -> str:
+    """Move a file to the same place under `quarantine/`, beside an earlier one of that name; returns where it is now."""
+    target = root / QUARANTINE / path.relative_to(root)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    stem, count = target.stem, 1
+    while target.exists():
+        target, count = target.with_name(f"{stem}-{count}{target.suffix}"), count + 1
+    os.replace(path, target)
+    return str(target.relative_to(root))
+
+
+def _write_metadata(meta: Metadata, rows: list[dict[str, Any]], tasks: list[str]) -> None:
+    if tasks:
+        tables.write_tasks(meta.root, tasks)
+    else:
+        (meta.root / tables.TASKS_PATH).unlink(missing_ok=True)
+    write_rows(meta.root, rows)
+    meta.episodes = rows
+    meta.save_info(len(tasks))
+    if rows:
+        save_stats(meta.root, merged_stats(rows), meta.features)
+    else:
+        (meta.root / STATS_PATH).unlink(missing_ok=True)
