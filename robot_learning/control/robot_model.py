@@ -37,24 +37,13 @@ def robot_spec(contract: Contract) -> mujoco.MjSpec:
     if simulation is None:
         raise RobotModelError(f"contract {contract.name!r} has no `simulation` section, which names the robot's MJCF")
     spec = _bare(simulation.arm)
-    if simulation.gripper:
-        _attach_gripper(spec, simulation)
+    gripper = _bare(simulation.gripper) if simulation.gripper else None
+    _check_names(contract, simulation, [spec] if gripper is None else [spec, gripper])
+    if gripper is not None:
+        _attach_gripper(spec, gripper, simulation)
     for body in spec.bodies[1:]:
         body.gravcomp = 1.0
-    joints = _names(spec.joints)
-    for name in contract.joints.names:
-        _require("joints.names", name, joints, simulation)
-    _require("simulation.gripper_joint", simulation.gripper_joint, joints, simulation)
     _move_base_to_origin(spec.joint(contract.joints.names[0]).parent)
-    for name in simulation.arm_actuators:
-        _require("simulation.arm_actuators", name, _names(spec.actuators), simulation)
-    _require("simulation.gripper_actuator", simulation.gripper_actuator, _names(spec.actuators), simulation)
-    _require("simulation.tcp_site", simulation.tcp_site, _names(spec.sites), simulation)
-    if len(simulation.arm_actuators) != len(contract.joints.names):
-        raise RobotModelError(
-            f"contract {contract.name!r}: simulation.arm_actuators has {len(simulation.arm_actuators)} entries "
-            f"for {len(contract.joints.names)} joints; name one for each joint, in the same order"
-        )
     return spec
 
 
@@ -76,9 +65,7 @@ def _move_base_to_origin(body: Any) -> None:
     body.alt.type = mujoco.mjtOrientation.mjORIENTATION_QUAT
 
 
-def _attach_gripper(spec: mujoco.MjSpec, simulation: Simulation) -> None:
-    gripper = _bare(simulation.gripper)
-    _require("simulation.flange_site", simulation.flange_site, _names(spec.sites), simulation)
+def _attach_gripper(spec: mujoco.MjSpec, gripper: mujoco.MjSpec, simulation: Simulation) -> None:
     # Where arm and gripper disagree on the friction model, fingers that must not slip decide.
     spec.option.cone, spec.option.impratio = gripper.option.cone, gripper.option.impratio
     wanted = (
@@ -103,7 +90,25 @@ def _names(parts: Iterable[Any]) -> list[str]:
     return [part.name for part in parts if part.name]
 
 
-def _require(field: str, name: str, known: list[str], simulation: Simulation) -> None:
-    if name not in known:
-        files = " with ".join(filter(None, (simulation.arm, simulation.gripper)))
-        raise RobotModelError(f"contract field {field} names {name!r}, which {files} does not have; it has {known}")
+def _check_names(contract: Contract, simulation: Simulation, parts: list[mujoco.MjSpec]) -> None:
+    joints, sites, actuators = (
+        [name for part in parts for name in _names(elements(part, kind))] for kind in (JOINT, SITE, ACTUATOR)
+    )
+    wanted = [("joints.names", name, joints) for name in contract.joints.names]
+    wanted += [("simulation.gripper_joint", simulation.gripper_joint, joints)]
+    wanted += [("simulation.arm_actuators", name, actuators) for name in simulation.arm_actuators]
+    wanted += [("simulation.gripper_actuator", simulation.gripper_actuator, actuators)]
+    wanted += [("simulation.tcp_site", simulation.tcp_site, sites)]
+    if len(parts) > 1:
+        wanted += [("simulation.flange_site", simulation.flange_site, _names(parts[0].sites))]
+    files = " with ".join(filter(None, (simulation.arm, simulation.gripper)))
+    for field, name, known in wanted:
+        if name not in known:
+            raise RobotModelError(
+                f"contract {contract.name!r}: {field} names {name!r}, which {files} does not have; it has {known}"
+            )
+    if len(simulation.arm_actuators) != len(contract.joints.names):
+        raise RobotModelError(
+            f"contract {contract.name!r}: simulation.arm_actuators has {len(simulation.arm_actuators)} entries "
+            f"for {len(contract.joints.names)} joints; name one for each joint, in the same order"
+        )
