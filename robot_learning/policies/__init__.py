@@ -1,0 +1,33 @@
+"""Policies: the protocol, checkpoints, and the blending of action chunks."""
+
+from robot_learning.policies.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    load_policy,
+    read_checkpoint,
+    register_policy,
+    save_checkpoint,
+)
+from robot_learning.policies.chunk_policy import Blending, ChunkPolicy
+from robot_learning.policies.chunks import ActionChunks
+from robot_learning.policies.normalizer import Normalizer, StatisticsError
+from robot_learning.policies.policy import ObservationError, Policy, UnknownTaskError, check_observation, task_index
+
+__all__ = [
+    "ActionChunks",
+    "Blending",
+    "Checkpoint",
+    "CheckpointError",
+    "ChunkPolicy",
+    "Normalizer",
+    "ObservationError",
+    "Policy",
+    "StatisticsError",
+    "UnknownTaskError",
+    "check_observation",
+    "load_policy",
+    "read_checkpoint",
+    "register_policy",
+    "save_checkpoint",
+    "task_index",
+]

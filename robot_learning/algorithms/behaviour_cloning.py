@@ -1,0 +1,269 @@
+"""Behaviour cloning with action chunks, from images or from state. See docs/behaviour_cloning.md.
+
+Read top to bottom: the configuration, the batch, the step, what is saved.
+
+Every random number of step k comes from the seed `(seed, k)`, so the step number is the whole state of the random generators
+and training that was interrupted goes on exactly as it would have.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robot_learning.algorithms.demonstrations import Demonstrations
+from robot_learning.contract import ENVIRONMENT_STATE, STATE
+from robot_learning.networks.augmentation import centre_crop, colour_jitter, random_crop, to_float
+from robot_learning.networks.visuomotor import VisuomotorNetwork, VisuomotorSpec
+from robot_learning.policies import Blending, Checkpoint, Normalizer
+
+
+@dataclass(frozen=True)
+class BehaviourCloningConfig:
+    """Defaults are the recipe of the main job; docs/behaviour_cloning.md says why each was chosen."""
+
+    inputs: str = "images"
+    """What the policy reads: "images" (cameras and observation.state) or "state" (no camera, environment_state instead)."""
+    ignore: tuple[str, ...] = (".vel",)
+    """Elements of the vectors whose name ends so are left out: velocities tell the last action, and cloning would copy it."""
+    horizon: int = 12
+    """Actions in a chunk."""
+    head: str = "l1"
+    """"l1" (one chunk, mean absolute error) or "mixture" (Laplace mixture over whole chunks)."""
+    components: int = 5
+    """Components of the mixture."""
+    crop: float = 0.917
+    """Side of the random crop as a share of the image (the centre is cut when acting)."""
+    jitter: float = 0.2
+    """Strength of the brightness, contrast and colour jitter."""
+    state_noise: float = 0.05
+    """Noise on the normalised vectors [standard deviations]."""
+    state_dropout: float = 0.1
+    """Share of the samples whose vectors are blanked, so that the policy must look at the images."""
+    channels: tuple[int, ...] = (16, 32, 32, 32)
+    """Channels of the convolutions; the last is the number of keypoints per camera."""
+    kernels: tuple[int, ...] = (5, 3, 3, 3)
+    """Kernel sizes [pixels]."""
+    strides: tuple[int, ...] = (2, 2, 1, 1)
+    """Strides [pixels]."""
+    hidden: tuple[int, ...] = (256, 256)
+    """Widths of the MLP."""
+    dropout: float = 0.1
+    """Dropout in the MLP."""
+    batch_size: int = 64
+    """Frames per step."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW; linear warm-up, then cosine to 1 % of it."""
+    warmup: int = 50
+    """Steps of warm-up."""
+    weight_decay: float = 1e-3
+    """Of AdamW."""
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient."""
+    ema: float = 0.99
+    """Decay of the averaged weights, which are the ones that act."""
+    blending: Blending = dataclasses.field(default_factory=Blending)
+    """How the policy turns chunks into actions."""
+
+    def input_keys(self, cameras: list[str]) -> list[str]:
+        """The streams the policy reads, given the keys of the `cameras` there are."""
+        if self.inputs == "images":
+            return [STATE, *cameras]
+        if self.inputs == "state":
+            return [STATE, ENVIRONMENT_STATE]
+        raise ValueError(f"unknown inputs {self.inputs!r}; valid: ['images', 'state']")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step learns from: `images` (B, 3, h, w), `vectors` (B, n), `task` (B,), `actions` (B, T, A), `is_pad` (B, T)."""
+
+    images: dict[str, Tensor]
+    vectors: dict[str, Tensor]
+    task: Tensor
+    actions: Tensor
+    is_pad: Tensor
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything by name, to save it."""
+        return {**self.images, **self.vectors, "task": self.task, "action": self.actions, "is_pad": self.is_pad}
+
+
+class BehaviourCloning:
+    """Trains a `VisuomotorNetwork` on demonstrations.
+
+    Args:
+        data: all demonstrations; rows: the frames to train on, `(n,)`.
+        steps: length of the whole training, which shapes the learning rate.
+    """
+
+    def __init__(
+        self, config: BehaviourCloningConfig, data: Demonstrations, rows: np.ndarray, steps: int, seed: int
+    ) -> None:
+        self.config, self.data, self.rows, self.steps, self.seed = config, data, rows, steps, seed
+        self.selected = {
+            key: [i for i, name in enumerate(_names(data, key)) if not name.endswith(config.ignore)]
+            for key in data.vectors
+        }
+        self.normalizer = Normalizer.fit(
+            {"action": data.actions[rows], **{k: v[rows] for k, v in data.vectors.items()}}
+        )
+        self.vectors = {k: self.normalizer.normalize(k, v)[:, self.selected[k]] for k, v in data.vectors.items()}
+        torch.manual_seed(seed)
+        self.network = VisuomotorNetwork(self._spec()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = VisuomotorNetwork(self._spec()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average.load_state_dict(self.network.state_dict())
+        self.average.eval()
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self._order: tuple[int, np.ndarray] = (-1, rows)
+
+    def _spec(self) -> VisuomotorSpec:
+        config, data = self.config, self.data
+        height, width = next((v.shape[1:3] for v in data.images.values()), (0, 0))
+        return VisuomotorSpec(
+            images=tuple(data.images),
+            image_size=(round(height * config.crop), round(width * config.crop)),
+            vectors={key: len(chosen) for key, chosen in self.selected.items()},
+            tasks=len(data.tasks),
+            action=data.actions.shape[1],
+            **{name: getattr(config, name) for name in _SHARED},
+        )
+
+    # The batch
+
+    def _sample(self, step: int) -> np.ndarray:
+        """The frames of a step: the data is shuffled anew for each pass over it."""
+        size = min(self.config.batch_size, len(self.rows))
+        passes, start = divmod(step * size, len(self.rows) // size * size)
+        if self._order[0] != passes:
+            self._order = (passes, np.random.default_rng((self.seed, 1, passes)).permutation(self.rows))
+        return self._order[1][start : start + size]
+
+    def batch(self, step: int) -> Batch:
+        """The augmented batch of a step."""
+        rng = np.random.default_rng((self.seed, 0, step))
+        rows = self._sample(step)
+        torch.manual_seed(int(rng.integers(2**62)))  # for dropout
+        images = {}
+        for key, frames in self.data.images.items():
+            cropped = to_float(random_crop(frames, rows, self.network.spec.image_size, rng))
+            images[key] = colour_jitter(cropped, self.config.jitter, rng)
+        vectors = {}
+        for key, values in self.vectors.items():
+            noisy = values[rows] + self.config.state_noise * rng.standard_normal((len(rows), values.shape[1]))
+            blank = rng.random((len(rows), 1)) < self.config.state_dropout if images else False
+            vectors[key] = torch.from_numpy(np.where(blank, 0.0, noisy).astype(np.float32))
+        return self._with_targets(rows, images, vectors)
+
+    def plain_batch(self, rows: np.ndarray) -> Batch:
+        """The frames `rows` as the policy will see them, without augmentation."""
+        size = self.network.spec.image_size
+        images = {k: to_float(centre_crop(torch.from_numpy(v[rows]), size)) for k, v in self.data.images.items()}
+        return self._with_targets(rows, images, {k: torch.from_numpy(v[rows]) for k, v in self.vectors.items()})
+
+    def _with_targets(self, rows: np.ndarray, images: dict[str, Tensor], vectors: dict[str, Tensor]) -> Batch:
+        actions, is_pad = self.data.chunks(rows, self.config.horizon)
+        target = torch.from_numpy(self.normalizer.normalize("action", actions))
+        return Batch(images, vectors, torch.from_numpy(self.data.task_of[rows]), target, torch.from_numpy(is_pad))
+
+    # The step
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then half a cosine down to 1 % of the peak."""
+        warmup = min(1.0, (step + 1) / max(self.config.warmup, 1))
+        return self.config.learning_rate * warmup * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / self.steps)))
+
+    def update(self, step: int, batch: Batch) -> dict[str, float]:
+        """One gradient step; returns `loss`, `gradient_norm` and `learning_rate`. A loss that is not finite changes nothing."""
+        self.network.train()
+        lr = self.learning_rate(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        loss = self.network.loss(self.network(batch.images, batch.vectors, batch.task), batch.actions, batch.is_pad)
+        metrics = {"loss": loss.item(), "learning_rate": lr}
+        if not math.isfinite(metrics["loss"]):
+            return metrics
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
+        self.optimizer.step()
+        # early on the average follows quickly, or it would still hold the initial weights at the end of a short training
+        keep = min(self.config.ema, (1 + step) / (10 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
+        return {**metrics, "gradient_norm": norm.item()}
+
+    def validate(self, rows: np.ndarray) -> dict[str, float]:
+        """`validation_loss` and `validation_error` (mean absolute action error of the chunk) of the averaged weights."""
+        losses, errors, counts = [], [], []
+        for start in range(0, len(rows), 256):
+            batch = self.plain_batch(rows[start : start + 256])
+            with torch.inference_mode():
+                out = self.average(batch.images, batch.vectors, batch.task)
+                losses.append(self.average.loss(out, batch.actions, batch.is_pad).item())
+                error = (self.average.mode(out) - batch.actions).abs() * torch.from_numpy(
+                    self.normalizer.scale["action"]
+                )
+                errors.append(error[~batch.is_pad].mean().item())
+            counts.append(len(batch.task))
+        weights = np.array(counts) / sum(counts)
+        return {"validation_loss": float(weights @ losses), "validation_error": float(weights @ errors)}
+
+    # What is saved
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor the next step depends on; with the step number it is the whole training state."""
+        tensors = {f"network/{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average/{k}": v for k, v in self.average.state_dict().items()}
+        for name, parameter in self.network.named_parameters():
+            for key, value in self.optimizer.state[parameter].items():
+                tensors[f"optimizer/{name}/{key}"] = value
+        return tensors
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Continue from what `state` returned."""
+        for prefix, network in (("network/", self.network), ("average/", self.average)):
+            network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        for name, parameter in self.network.named_parameters():
+            prefix = f"optimizer/{name}/"
+            found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            # the memory layout decides how vectorised kernels round, so it must be the parameter's own
+            self.optimizer.state[parameter] = {
+                k: v.clone() if v.dim() == 0 else torch.empty_like(parameter).copy_(v) for k, v in found.items()
+            }
+
+    def checkpoint(self, facts: dict[str, Any], success: list[str]) -> Checkpoint:
+        """The policy so far: the averaged weights with all they need to act."""
+        config = {
+            "algorithm": "bc",
+            "network": self.average.spec.to_dict(),
+            "selected": self.selected,
+            "blending": dataclasses.asdict(self.config.blending),
+            "training": dataclasses.asdict(self.config),
+        }
+        return Checkpoint(
+            policy="chunk",
+            tasks=self.data.tasks,
+            config=config,
+            contract=self.data.contract,
+            statistics=self.normalizer.to_dict(),
+            weights=self.average.state_dict(),
+            facts=facts,
+            success=success,
+        )
+
+
+_SHARED = ("horizon", "channels", "kernels", "strides", "hidden", "dropout", "head", "components")
+
+
+def _names(data: Demonstrations, key: str) -> tuple[str, ...]:
+    stream = data.contract.observation[key]
+    return stream.names or tuple(map(str, range(stream.shape[0])))

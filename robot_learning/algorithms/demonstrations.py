@@ -1,0 +1,119 @@
+"""Demonstrations: the frames of a dataset, decoded once and held in memory, with the chunk of actions that follows each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from robot_learning.contract import IMAGE_PREFIX, Contract
+from robot_learning.data import Dataset
+from robot_learning.errors import UserError
+
+
+class DemonstrationError(UserError, ValueError):
+    """A dataset has not what cloning needs."""
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """N frames of whole episodes, one after the other.
+
+    Attributes:
+        contract: the streams chosen as inputs, and the action.
+        images: `(N, H, W, 3)` uint8 per camera (55 kB a frame for two cameras of 96 x 96).
+        vectors: `(N, n)` float32 per vector stream. actions: `(N, A)` float32 in [-1, 1].
+        ends: `(N,)` index after the last frame of the episode of each frame.
+        tasks: the instructions, sorted; task_of: `(N,)` which of them each frame shows.
+    """
+
+    contract: Contract
+    images: dict[str, np.ndarray]
+    vectors: dict[str, np.ndarray]
+    actions: np.ndarray
+    ends: np.ndarray
+    tasks: list[str]
+    task_of: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    @property
+    def num_episodes(self) -> int:
+        """How many episodes there are."""
+        return len(np.unique(self.ends))
+
+    def chunks(self, indices: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+        """The actions `(B, T, A)` from each frame on, and `is_pad` `(B, T)` where the episode had ended (last repeated)."""
+        steps = indices[:, None] + np.arange(horizon)
+        last = self.ends[indices][:, None] - 1
+        return self.actions[np.minimum(steps, last)], steps > last
+
+    def split(self, held_out: int) -> tuple[np.ndarray, np.ndarray]:
+        """Frame indices for training and for validation: of each task, the last `held_out` episodes are held out."""
+        validation = np.zeros(len(self), bool)
+        for task in range(len(self.tasks)):
+            ends = np.unique(self.ends[self.task_of == task])
+            if held_out >= len(ends):
+                raise DemonstrationError(f"cannot hold out {held_out} of {len(ends)} episodes of {self.tasks[task]!r}")
+            validation |= np.isin(self.ends, ends[len(ends) - held_out :])
+        return np.flatnonzero(~validation), np.flatnonzero(validation)
+
+    @staticmethod
+    def load(
+        dataset: Dataset, inputs: Sequence[str], tasks: Sequence[str] = (), only_success: bool = True
+    ) -> Demonstrations:
+        """Decode the episodes of `tasks` (all when empty) into memory.
+
+        Args:
+            inputs: keys of the streams the policy will read.
+            only_success: leave out episodes that did not succeed.
+
+        Raises:
+            ContractError: the dataset lacks an input. DemonstrationError: no episode is left, or an action is not finite.
+        """
+        if dataset.contract is None:
+            raise DemonstrationError(f"{dataset.root} has no contract, so its robot is unknown; import it with one")
+        contract = dataset.contract.select(list(inputs))
+        episodes = _choose(dataset, tasks, only_success)
+        ranges = np.asarray(dataset.episode_ranges)[episodes]
+        rows = np.concatenate([np.arange(start, stop) for start, stop in ranges])
+        lengths = ranges[:, 1] - ranges[:, 0]
+        known = sorted({dataset.episode_tasks[e] for e in episodes})
+        columns = {
+            key: np.asarray(dataset.column(key))[rows]
+            for key in [*inputs, "action"]
+            if not key.startswith(IMAGE_PREFIX)
+        }
+        for key, column in columns.items():
+            if not np.isfinite(column).all():
+                raise DemonstrationError(
+                    f"{key} has numbers that are not finite; find them with `robot-learning dataset check`"
+                )
+        return Demonstrations(
+            contract=contract,
+            images={key: dataset.images(key, rows) for key in inputs if key.startswith(IMAGE_PREFIX)},
+            actions=columns.pop("action").astype(np.float32),
+            vectors={key: column.astype(np.float32) for key, column in columns.items()},
+            ends=np.repeat(np.cumsum(lengths), lengths),
+            tasks=known,
+            task_of=np.repeat([known.index(dataset.episode_tasks[e]) for e in episodes], lengths),
+        )
+
+
+def _choose(dataset: Dataset, tasks: Sequence[str], only_success: bool) -> list[int]:
+    unknown = sorted(set(tasks) - set(dataset.episode_tasks))
+    if unknown:
+        raise DemonstrationError(f"the dataset has no task {unknown}; it has {sorted(set(dataset.episode_tasks))}")
+    episodes = [
+        e
+        for e, (task, success) in enumerate(zip(dataset.episode_tasks, dataset.episode_success, strict=True))
+        if (not tasks or task in tasks) and (success or not only_success)
+    ]
+    if not episodes:
+        raise DemonstrationError(
+            f"no episode to learn from: {dataset.num_episodes} episodes, {int(np.sum(dataset.episode_success))} succeeded"
+            + ("; pass --no-only-success to learn from failures too" if only_success else "")
+        )
+    return episodes

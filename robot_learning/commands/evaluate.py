@@ -1,0 +1,63 @@
+"""Measure how often a policy succeeds in the simulator.
+
+robot-learning evaluate runs/drawer/checkpoints/last --task open_drawer close_drawer --episodes 100 --seed 10000
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from robot_learning.training.evaluation import evaluate, record_success
+
+
+@dataclass(frozen=True)
+class Config:
+    """Flags of `robot-learning evaluate`."""
+
+    checkpoint: tyro.conf.Positional[str]
+    """Folder of the checkpoint."""
+    task: tuple[str, ...]
+    """Tasks of the simulator, such as open_drawer."""
+    episodes: int = 50
+    """Episodes of each task."""
+    seed: int = 10000
+    """Seed of the first episode of each task; episode i uses seed + i."""
+    processes: int = 2
+    """Worker processes; they do not change the result."""
+    video_dir: str | None = None
+    """Where to save videos of a few successes and failures of each task."""
+    videos: int = 2
+    """How many of each."""
+    json: bool = False
+    """Print one JSON object instead of sentences."""
+    record: bool = False
+    """Write the result into the checkpoint's model card."""
+
+
+def run(config: Config) -> int:
+    """Evaluate and print the result."""
+    result = evaluate(
+        config.checkpoint,
+        config.task,
+        episodes=config.episodes,
+        seed=config.seed,
+        processes=config.processes,
+        video_dir=Path(config.video_dir) if config.video_dir else None,
+        videos=config.videos,
+    )
+    if config.record:
+        record_success(config.checkpoint, result.lines())
+    if config.json:
+        print(json.dumps(result.to_dict()))
+        return 0
+    console = Console(highlight=False)
+    for line in result.lines():
+        console.print(line)
+    for path in result.videos:
+        console.print(f"video: {path}")
+    return 0

@@ -1,0 +1,77 @@
+"""Image encoders: small strided CNNs whose features are keypoints in the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class SpatialSoftmax(nn.Module):
+    """Expected image coordinates of each channel (Finn et al. 2016, "Deep Spatial Autoencoders").
+
+    `(B, C, H, W)` -> `(B, 2 C)`: all x then all y in [-1, 1], right and down positive. The temperature is learned.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+        self.register_buffer("grid", torch.stack([x.flatten(), y.flatten()], dim=1), persistent=False)
+        self.log_temperature = nn.Parameter(torch.zeros(()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Keypoints `(B, 2 C)` of the maps `(B, C, H, W)`."""
+        attention = (features.flatten(2) / self.log_temperature.exp()).softmax(dim=-1)  # (B, C, H W)
+        points: Tensor = attention @ self.grid  # (B, C, 2)
+        return points.transpose(1, 2).flatten(1)
+
+
+class SpatialSoftmaxCNN(nn.Module):
+    """Convolutions, FiLM by the task (Perez et al. 2018), then one keypoint per output channel.
+
+    No normalisation layers: they cost as much as the convolutions on a CPU, and three or four layers train without.
+
+    Args:
+        size: `(height, width)` of the images it will see [pixels].
+        channels, kernels, strides: one per convolution, each padded by `kernel // 2`.
+        condition: width of the conditioning vector, 0 for none.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        channels: Sequence[int] = (16, 32, 32, 32),
+        kernels: Sequence[int] = (5, 3, 3, 3),
+        strides: Sequence[int] = (2, 2, 1, 1),
+        condition: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 2 <= len(channels) == len(kernels) == len(strides):
+            counts = f"{len(channels)} channels, {len(kernels)} kernels, {len(strides)} strides"
+            raise ValueError(f"a CNN needs at least 2 layers and one kernel and stride for each, found {counts}")
+        layers, width, (h, w) = [], 3, size
+        for out, kernel, stride in zip(channels, kernels, strides, strict=True):
+            layers.append(nn.Conv2d(width, out, kernel, stride, kernel // 2))
+            width, h, w = out, (h - 1) // stride + 1, (w - 1) // stride + 1
+        self.convolutions = nn.ModuleList(layers)
+        for layer in layers:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+        self.film = nn.Linear(condition, 2 * channels[-2]) if condition else None
+        self.keypoints = SpatialSoftmax(h, w)
+        self.features = 2 * width
+
+    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Features `(B, features)` of images `(B, 3, H, W)` given the condition `(B, condition)`."""
+        maps = images
+        for layer in self.convolutions[:-2]:
+            maps = torch.relu(layer(maps))
+        maps = self.convolutions[-2](maps)
+        if self.film is not None and condition is not None:
+            # not after the last layer: the softmax over space would cancel the shift
+            scale, shift = self.film(condition)[:, :, None, None].chunk(2, dim=1)
+            maps = maps * (1 + scale) + shift
+        maps = self.convolutions[-1](torch.relu(maps))
+        features: Tensor = self.keypoints(maps)
+        return features

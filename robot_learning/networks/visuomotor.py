@@ -1,0 +1,82 @@
+"""VisuomotorNetwork: cameras, vectors and a task in, a chunk of actions out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robot_learning.networks.distributions import make_head
+from robot_learning.networks.encoders import SpatialSoftmaxCNN
+from robot_learning.networks.mlp import mlp
+
+
+@dataclass(frozen=True)
+class VisuomotorSpec:
+    """Everything that fixes the network's shape; it is stored in the checkpoint.
+
+    Attributes:
+        images: camera keys; image_size: `(height, width)` after cropping [pixels].
+        vectors: width of each vector input, by key, after selection of its elements.
+        tasks: number of instructions; action: width of the action; horizon: steps in a chunk.
+    """
+
+    images: tuple[str, ...]
+    image_size: tuple[int, int]
+    vectors: dict[str, int]
+    tasks: int
+    action: int
+    horizon: int
+    channels: tuple[int, ...] = (16, 32, 32, 32)
+    kernels: tuple[int, ...] = (5, 3, 3, 3)
+    strides: tuple[int, ...] = (2, 2, 1, 1)
+    task_embedding: int = 16
+    hidden: tuple[int, ...] = (256, 256)
+    dropout: float = 0.1
+    head: str = "l1"
+    components: int = 5
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> VisuomotorSpec:
+        """Reverse of `to_dict`, lists becoming tuples."""
+        return VisuomotorSpec(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+
+
+class VisuomotorNetwork(nn.Module):
+    """One CNN per camera, a learned embedding per task, and an MLP over everything joined."""
+
+    def __init__(self, spec: VisuomotorSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.task_embedding = nn.Embedding(spec.tasks, spec.task_embedding)
+        self.encoders = nn.ModuleList(
+            SpatialSoftmaxCNN(spec.image_size, spec.channels, spec.kernels, spec.strides, spec.task_embedding)
+            for _ in spec.images
+        )
+        joined = sum(e.features for e in self.encoders) + sum(spec.vectors.values()) + spec.task_embedding
+        self.trunk = mlp(joined, spec.hidden, dropout=spec.dropout)
+        self.head = make_head(spec.head, spec.hidden[-1], spec.horizon, spec.action, spec.components)
+
+    def forward(self, images: Mapping[str, Tensor], vectors: Mapping[str, Tensor], task: Tensor) -> dict[str, Tensor]:
+        """The head's parameters for images `(B, 3, H, W)`, normalised vectors `(B, n)` and task indices `(B,)`."""
+        embedding = self.task_embedding(task)
+        parts = [encoder(images[key], embedding) for key, encoder in zip(self.spec.images, self.encoders, strict=True)]
+        parts += [vectors[key] for key in self.spec.vectors]
+        out: dict[str, Tensor] = self.head(self.trunk(torch.cat([*parts, embedding], dim=-1)))
+        return out
+
+    def loss(self, out: dict[str, Tensor], target: Tensor, is_pad: Tensor) -> Tensor:
+        """The head's loss against normalised actions `(B, T, A)`."""
+        return self.head.loss(out, target, is_pad)
+
+    def mode(self, out: dict[str, Tensor]) -> Tensor:
+        """The most likely chunk `(B, T, A)`."""
+        return self.head.mode(out)

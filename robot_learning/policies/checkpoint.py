@@ -1,0 +1,186 @@
+"""Checkpoints: a folder of plain files that says what a policy is, what robot it was made for and how well it did.
+
+    config.json          format, policy kind, package version, tasks, model card facts, network shape, training config
+    contract.yaml        the robot's contract with only the streams the policy reads
+    statistics.json      mean and scale of each vector
+    weights.safetensors  the network
+    README.md            the model card, for people
+
+Nothing in it is pickled, so a checkpoint from a stranger cannot run code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+import robot_learning
+from robot_learning.contract import Contract
+from robot_learning.errors import UserError
+from robot_learning.policies.model_card import render
+from robot_learning.policies.policy import Policy
+
+FORMAT = 1
+CONFIG, CONTRACT, STATISTICS, WEIGHTS, CARD = FILES = (
+    "config.json",
+    "contract.yaml",
+    "statistics.json",
+    "weights.safetensors",
+    "README.md",
+)
+
+
+class CheckpointError(UserError, ValueError):
+    """A checkpoint is missing, incomplete, corrupt or of a kind this version does not know."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The contents of a checkpoint folder.
+
+    Attributes:
+        policy: the registered kind that knows how to act with these weights ("chunk").
+        tasks: the instructions it knows, in the order of the network's task indices.
+        config: whatever else its kind needs, plain data; `config["network"]` is the network's shape.
+        contract: only the streams the policy reads.
+        statistics: see `Normalizer.to_dict`. weights: the network's state dict.
+        facts: rows of the model card (data, steps, loss ...). success: one line per evaluated task.
+    """
+
+    policy: str
+    tasks: list[str]
+    config: dict[str, Any]
+    contract: Contract
+    statistics: dict[str, Any]
+    weights: dict[str, Tensor]
+    facts: dict[str, Any] = field(default_factory=dict)
+    success: list[str] = field(default_factory=list)
+    version: str = field(default_factory=lambda: robot_learning.__version__)
+
+
+_FIELDS = ("policy", "version", "tasks", "facts", "success", "config")
+_BUILDERS: dict[str, Callable[[Checkpoint], Policy]] = {}
+
+
+def register_policy(kind: str) -> Callable[[Callable[[Checkpoint], Policy]], Callable[[Checkpoint], Policy]]:
+    """Decorator: the function that builds a Policy from a checkpoint of this `kind`."""
+
+    def add(builder: Callable[[Checkpoint], Policy]) -> Callable[[Checkpoint], Policy]:
+        _BUILDERS[kind] = builder
+        return builder
+
+    return add
+
+
+def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> Path:
+    """Write the folder `path`, replacing what is there only once everything is on the disk; returns `path`."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files = {
+        CONFIG: json.dumps({"format": FORMAT, **{n: getattr(checkpoint, n) for n in _FIELDS}}, indent=2).encode(),
+        CONTRACT: yaml.safe_dump(checkpoint.contract.to_dict(), sort_keys=False).encode(),
+        STATISTICS: json.dumps(checkpoint.statistics, indent=2).encode(),
+        WEIGHTS: save_tensors({k: v.contiguous() for k, v in checkpoint.weights.items()}),
+        CARD: render(checkpoint).encode(),
+    }
+    fresh, previous = _sibling(path, "new"), _sibling(path, "previous")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    for name, content in files.items():
+        with open(fresh / name, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    _replace_folder(path, fresh, previous)
+    return path
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint folder without building its policy.
+
+    Raises:
+        CheckpointError: names the missing or corrupt file.
+        ContractError: `contract.yaml` is malformed.
+    """
+    path = _recover(Path(path))
+    missing = [name for name in FILES if name != CARD and not (path / name).is_file()]
+    if missing:
+        what = f"lacks {missing}" if path.is_dir() else "does not exist"
+        raise CheckpointError(f"checkpoint {path} {what}; a checkpoint is a folder with {list(FILES)}")
+    config = _read_json(path / CONFIG)
+    if config.get("format") != FORMAT:
+        found = config.get("format", "none")
+        raise CheckpointError(f"{path / CONFIG}: format {found}, this version reads {FORMAT}; use a matching version")
+    try:
+        weights = load_tensors((path / WEIGHTS).read_bytes())
+    except SafetensorError as error:
+        raise CheckpointError(f"{path / WEIGHTS} is corrupt ({error}); copy or train the checkpoint again") from error
+    absent = [name for name in _FIELDS if name not in config]
+    if absent:
+        raise CheckpointError(f"{path / CONFIG} lacks the keys {absent}")
+    return Checkpoint(
+        **{name: config[name] for name in _FIELDS},
+        contract=Contract.load(path / CONTRACT),
+        statistics=_read_json(path / STATISTICS),
+        weights=weights,
+    )
+
+
+def load_policy(path: str | Path, contract: Contract | None = None) -> Policy:
+    """The policy of a checkpoint folder, ready to predict.
+
+    Args:
+        contract: the robot's (or environment's) contract; checked when given.
+
+    Raises:
+        ContractError: the robot cannot serve this policy; lists every difference with both sides.
+        CheckpointError: a file is missing or corrupt, the weights do not fit, or the kind of policy is unknown.
+    """
+    checkpoint = read_checkpoint(path)
+    if contract is not None:
+        contract.require(checkpoint.contract, f"checkpoint {path}")
+    if checkpoint.policy not in _BUILDERS:
+        raise CheckpointError(f"{path}: unknown kind of policy {checkpoint.policy!r}; valid: {sorted(_BUILDERS)}")
+    try:
+        return _BUILDERS[checkpoint.policy](checkpoint)
+    except (KeyError, TypeError, RuntimeError) as error:  # load_state_dict raises RuntimeError
+        raise CheckpointError(f"{path}: {CONFIG} and {WEIGHTS} do not fit together: {error}") from error
+
+
+def _sibling(path: Path, word: str) -> Path:
+    return path.with_name(f".{path.name}.{word}")
+
+
+def _replace_folder(path: Path, fresh: Path, previous: Path) -> None:
+    """Two renames, as no portable call swaps folders; `_recover` mends a crash between them."""
+    if path.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        os.rename(path, previous)
+    os.rename(fresh, path)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def _recover(path: Path) -> Path:
+    previous = _sibling(path, "previous")
+    return previous if not path.exists() and previous.is_dir() else path
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text())
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not valid JSON ({error}); copy or train the checkpoint again") from error
+    if not isinstance(data, Mapping):
+        raise CheckpointError(f"{path}: expected an object, found {type(data).__name__}")
+    return dict(data)

@@ -1,0 +1,113 @@
+"""TrainConfig: everything that fixes a training run, written as `config.yaml` into its folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+import yaml
+
+import robot_learning
+from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
+from robot_learning.training.run_state import RunError
+
+FILE = "config.yaml"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that fixes the result of a run; two runs with equal configs, data and threads have equal weights."""
+
+    dataset: str = ""
+    """Folder of the LeRobot v3 dataset to learn from."""
+    run: str = "runs/bc"
+    """Folder of the run: config, metrics, checkpoints."""
+    algorithm: tyro.conf.Suppress[str] = "bc"
+    """Name of the algorithm."""
+    tasks: tuple[str, ...] = ()
+    """Instructions to learn ("open the drawer"); all in the dataset when empty."""
+    only_success: bool = True
+    """Learn only from the episodes that succeeded."""
+    held_out: int = 0
+    """Episodes of each task kept for a validation loss."""
+    steps: int = 2000
+    """Gradient steps."""
+    time_limit: float | None = None
+    """Lower `steps` at the start so that training takes about this long here [s]; the number chosen is kept on resume."""
+    seed: int = 0
+    """Seed of the initial weights, the batches and the augmentation."""
+    threads: int = field(default_factory=lambda: min(os.cpu_count() or 1, 8))
+    """Threads of torch; the same number gives the same weights to the last bit."""
+    log_every: int = 20
+    """Steps between two rows of metrics."""
+    save_every: float = 20.0
+    """Seconds between two saves of the training state; a kill loses at most these."""
+    keep_every: int = 0
+    """Steps between checkpoints that stay (`checkpoints/step_N`), 0 for none."""
+    evaluate_every: int = 0
+    """Steps between evaluations in the simulator, 0 for none; the best is kept as `checkpoints/best`."""
+    evaluate_tasks: tuple[str, ...] = ()
+    """Tasks of the simulator to evaluate ("open_drawer")."""
+    evaluate_episodes: int = 10
+    """Episodes of each task at each evaluation."""
+    evaluate_seed: int = 5000
+    """Seed of the first such episode; keep it away from the seeds of the final evaluation."""
+    bc: Annotated[BehaviourCloningConfig, tyro.conf.arg(name="")] = field(default_factory=BehaviourCloningConfig)
+    """Behaviour cloning."""
+
+
+def write_config(run: Path, config: TrainConfig) -> None:
+    """Write the resolved config, with the version that made it."""
+    partial = run / f".{FILE}.tmp"
+    data = {"package_version": robot_learning.__version__, **_plain(config)}
+    partial.write_text(yaml.safe_dump(data, sort_keys=False))
+    os.replace(partial, run / FILE)
+
+
+def read_config(run: Path) -> TrainConfig:
+    """Reverse of `write_config`.
+
+    Raises:
+        RunError: the run has no config, or one this version does not understand.
+    """
+    path = run / FILE
+    if not path.is_file():
+        raise RunError(f"{run} is not a training run: it has no {FILE}")
+    try:
+        data = yaml.safe_load(path.read_text())
+        data.pop("package_version", None)
+        config: TrainConfig = _build(TrainConfig, data)
+    except (yaml.YAMLError, AttributeError, TypeError) as error:
+        raise RunError(f"{path} is not a training config of this version: {error}") from error
+    return config
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses and tuples as the mappings and lists that a safe YAML loader gives back."""
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+
+def _build(kind: Any, data: Any) -> Any:
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(data) - set(hints))
+    if unknown:
+        raise TypeError(f"unknown fields {unknown}; valid: {sorted(hints)}")
+    return kind(**{name: _value(hints[name], value) for name, value in data.items()})
+
+
+def _value(hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value)
+    if typing.get_origin(hint) is tuple:
+        return tuple(value)
+    if typing.get_origin(hint) in (types.UnionType, typing.Union) or not isinstance(hint, type):
+        return value
+    return hint(value)

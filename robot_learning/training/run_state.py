@@ -1,0 +1,48 @@
+"""The training state of a run in one safetensors file, so that one rename commits it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from robot_learning.errors import UserError
+
+FILE = "training_state.safetensors"
+
+
+class RunError(UserError, ValueError):
+    """A run cannot start or go on."""
+
+
+def save_state(run: Path, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
+    """Commit the tensors and, in the file's header, `progress` as JSON (the step, sums since the last log, ...)."""
+    partial = run / f".{FILE}.tmp"
+    content = save({k: v.contiguous() for k, v in tensors.items()}, metadata={"progress": json.dumps(progress)})
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, run / FILE)
+
+
+def load_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """What `save_state` wrote, or None when the run has not saved yet.
+
+    Raises:
+        RunError: the file is corrupt.
+    """
+    path = run / FILE
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no iterator of its own)
+            return tensors, json.loads((file.metadata() or {})["progress"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise RunError(f"{path} is corrupt ({error}); delete it to train the run again from the start") from error

@@ -1,0 +1,179 @@
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
+from robot_learning.policies import load_policy, read_checkpoint
+from robot_learning.training import offline
+from robot_learning.training.config import TrainConfig, read_config, write_config
+from robot_learning.training.evaluation import evaluate
+from robot_learning.training.metrics import read_metrics
+from robot_learning.training.offline import DivergedError, train
+from robot_learning.training.run_state import RunError, load_state
+
+from . import point_world
+
+POINT = BehaviourCloningConfig(
+    horizon=4, channels=(16, 16), kernels=(5, 3), strides=(2, 1), hidden=(64,), batch_size=32
+)
+
+
+def weights(run: str | Path) -> dict[str, torch.Tensor]:
+    return load_file(Path(run) / "checkpoints" / "last" / "weights.safetensors")
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Press Ctrl-C while the given step is computed."""
+    real = offline.BehaviourCloning.update
+
+    def update(self: offline.BehaviourCloning, number: int, batch: object) -> dict[str, float]:
+        if number == step:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, number, batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(offline.BehaviourCloning, "update", update)
+
+
+def test_training_lowers_the_loss(config: TrainConfig) -> None:
+    train(dataclasses.replace(config, steps=60))
+    losses = [row["train/loss"] for row in read_metrics(Path(config.run))]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_a_cloned_policy_solves_both_tasks_on_fresh_seeds(tmp_path: Path, config: TrainConfig) -> None:
+    data = point_world.collect(tmp_path / "data", episodes=20)
+    train(dataclasses.replace(config, dataset=str(data), steps=600, bc=POINT))
+    path = Path(config.run) / "checkpoints" / "last"
+    result = evaluate(path, ["reach", "flee"], episodes=10, seed=1000, processes=0, make_env=point_world.make_env)
+    assert result.successes >= 16, result.lines()
+
+
+def test_an_interrupted_run_resumes_to_the_very_same_weights(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = dataclasses.replace(config, run=str(tmp_path / "straight"))
+    train(straight)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 12)
+        assert train(config).finished is False
+    assert train(config, resume=True).finished
+    expected, found = weights(straight.run), weights(config.run)
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+def test_an_interrupted_run_logs_the_very_same_curve(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = dataclasses.replace(config, run=str(tmp_path / "straight"))
+    train(straight)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 12)
+        train(config)
+    train(config, resume=True)
+
+    def curve(run: str) -> list[tuple[int, float]]:
+        return [(row["step"], row["train/loss"]) for row in read_metrics(Path(run))]
+
+    assert curve(config.run) == curve(straight.run)
+
+
+def test_ctrl_c_finishes_the_step_and_saves(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_at(monkeypatch, 7)
+    assert train(config).step == 8
+    saved = load_state(Path(config.run))
+    assert saved is not None
+    assert saved[1]["step"] == 8
+
+
+def test_two_runs_with_one_seed_are_equal(config: TrainConfig, tmp_path: Path) -> None:
+    other = dataclasses.replace(config, run=str(tmp_path / "other"))
+    train(config)
+    train(other)
+    assert all(torch.equal(value, weights(other.run)[key]) for key, value in weights(config.run).items())
+
+
+def test_another_seed_gives_other_weights(config: TrainConfig, tmp_path: Path) -> None:
+    other = dataclasses.replace(config, run=str(tmp_path / "other"), seed=1)
+    train(config)
+    train(other)
+    assert not all(torch.equal(value, weights(other.run)[key]) for key, value in weights(config.run).items())
+
+
+@pytest.mark.timeout(120)
+def test_a_killed_run_can_go_on(config: TrainConfig) -> None:
+    run = Path(config.run)
+    run.mkdir()
+    write_config(run, dataclasses.replace(config, save_every=0.0, steps=100_000))
+    code = "import sys; from robot_learning.training.offline import *; "
+    code += "train(read_config(Path(sys.argv[1])), resume=True)"
+    process = subprocess.Popen([sys.executable, "-c", code, str(run)], stderr=subprocess.DEVNULL)
+    watchdog = threading.Timer(60, process.kill)
+    watchdog.start()
+    while load_state(run) is None and process.poll() is None:
+        pass
+    process.kill()
+    process.wait()
+    watchdog.cancel()
+    assert load_state(run) is not None
+    assert load_policy(run / "checkpoints" / "last").tasks == sorted(point_world.TASKS.values())
+
+
+def test_an_existing_run_is_not_overwritten(config: TrainConfig) -> None:
+    train(config)
+    with pytest.raises(RunError, match="--resume"):
+        train(config)
+
+
+def test_resume_keeps_the_run_s_own_config(config: TrainConfig) -> None:
+    train(config)
+    train(dataclasses.replace(config, steps=1000, seed=5), resume=True)
+    assert read_config(Path(config.run)) == config
+
+
+def test_a_loss_that_is_not_finite_stops_and_saves_the_batch(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offline.BehaviourCloning, "learning_rate", lambda self, step: 1e30)
+    with pytest.raises(DivergedError, match="step"):
+        train(config)
+    (saved,) = Path(config.run).glob("diverged_step_*.safetensors")
+    assert load_file(saved)["action"].shape[1:] == (4, 5)
+
+
+def test_checkpoints_are_kept_at_intervals(config: TrainConfig) -> None:
+    train(dataclasses.replace(config, keep_every=15))
+    assert {path.name for path in (Path(config.run) / "checkpoints").iterdir()} == {"last", "step_15", "step_30"}
+
+
+def test_held_out_episodes_give_a_validation_loss(config: TrainConfig) -> None:
+    result = train(dataclasses.replace(config, held_out=1))
+    assert np.isfinite(result.metrics["validation/loss"])
+
+
+def test_a_time_limit_lowers_the_steps_and_is_written_down(config: TrainConfig) -> None:
+    result = train(dataclasses.replace(config, steps=100_000, time_limit=0.5))
+    assert result.finished
+    assert read_config(Path(config.run)).steps == result.step < 100_000
+
+
+def test_evaluation_during_training_keeps_the_best(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def quick(path: Path, tasks: tuple[str, ...], episodes: int, seed: int) -> object:
+        return evaluate(path, tasks, episodes=episodes, seed=seed, processes=0, make_env=point_world.make_env)
+
+    monkeypatch.setattr(offline, "evaluate", quick)
+    train(dataclasses.replace(config, evaluate_every=15, evaluate_tasks=("reach",), evaluate_episodes=2))
+    assert read_checkpoint(Path(config.run) / "checkpoints" / "best").success[0].startswith("reach: ")
+
+
+def test_no_dataset_is_a_clear_error(config: TrainConfig) -> None:
+    with pytest.raises(RunError, match="--dataset"):
+        train(dataclasses.replace(config, dataset=""))
