@@ -18,6 +18,7 @@ from robot_learning.control.limits import (
     clamp_joint_velocity,
     clamp_workspace,
     clip_action,
+    joint_velocity_excess,
 )
 from robot_learning.control.rotations import Array, wrap_angle
 
@@ -26,6 +27,8 @@ __all__ = ["CartesianController", "Command", "gripper_command", "gripper_opening
 ACTION_SIZE = 5  # dx, dy, dz, dyaw, gripper
 MAX_LEAD = 0.05  # [m]
 MAX_YAW_LEAD = 0.4  # [rad]
+REACHED = 1e-3  # joints that miss the commanded pose by more than this [m] make it the pose they reach
+YAW_REACHED = 5e-3  # [rad]
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class CartesianController:
     """Integrates actions (dx, dy, dz, dyaw, gripper) into a commanded pose and solves it for joint targets.
 
     Increments add to the last *commanded* pose, so that a zero action holds without drift. The commanded pose may lead
-    the measured one by `max_lead` [m] and `max_yaw_lead` [rad] only: pushing against something does not wind up.
+    the measured one by `max_lead` [m] and `max_yaw_lead` [rad] only, and is never one that the joints cannot follow:
+    neither pushing against something nor reaching too far winds up.
 
     Raises:
         ContractError: the contract's action is not these five increments.
@@ -112,12 +116,14 @@ class CartesianController:
         checked_vector([gripper], ("gripper",), "measured gripper")
         increment = clipped.value * self._scale
         position, yaw, pose_clamps = self._target(last, increment, measured)
-        targets, joint_clamps = self._joint_targets(last, position, yaw)
         closing = min(max(last.gripper + float(increment[4]), 0.0), 1.0)
-        self._command = Command(targets, closing, position, yaw, clipped.clamps + pose_clamps + joint_clamps)
+        command = self._follow(last, position, yaw)
+        clamps = clipped.clamps + pose_clamps + command.clamps
+        self._command = replace(command, gripper=closing, clamps=clamps)
         return self._command
 
     def _target(self, last: Command, increment: Array, measured: Array) -> tuple[Array, float, tuple[str, ...]]:
+        """The pose this action asks for, within the leash and the workspace."""
         tcp = self.kinematics.forward(measured)
         led = clamp_distance(last.target_position + increment[:3], tcp.position, self.max_lead, "lead position")
         boxed = clamp_workspace(led.value, last.target_position, self.contract.workspace)
@@ -125,12 +131,29 @@ class CartesianController:
         yaw, yaw_clamps = clamp_angle(wanted_yaw, tcp.yaw, self.max_yaw_lead, "lead yaw")
         return boxed.value, yaw, led.clamps + yaw_clamps + boxed.clamps
 
-    def _joint_targets(self, last: Command, position: Array, yaw: float) -> tuple[Array, tuple[str, ...]]:
-        solved = self.kinematics.solve(position, yaw, last.joints)
-        limits = self.contract.joints
-        inside = clamp_joint_positions(solved, last.joints, limits)
-        paced = clamp_joint_velocity(inside.value, last.joints, limits, 1.0 / self.contract.rate)
-        return paced.value, inside.clamps + paced.clamps
+    def _follow(self, last: Command, position: Array, yaw: float) -> Command:
+        """Joint targets on the way to the pose, as far as their limits allow in one tick, and the pose they reach."""
+        if np.array_equal(position, last.target_position) and yaw == last.target_yaw:
+            return replace(last, clamps=())
+        limits, period = self.contract.joints, 1.0 / self.contract.rate
+        solved = clamp_joint_positions(self.kinematics.solve(position, yaw, last.joints), last.joints, limits)
+        paced = clamp_joint_velocity(solved.value, last.joints, limits, period)
+        if paced.clamps:  # shorten the step of the tool instead of the joints': the tool stays on its line, and upright
+            share = 0.98 / joint_velocity_excess(solved.value, last.joints, limits, period)
+            position = last.target_position + share * (position - last.target_position)
+            yaw = wrap_angle(last.target_yaw + share * wrap_angle(yaw - last.target_yaw))
+            shorter = self.kinematics.solve(position, yaw, last.joints)
+            solved = replace(solved, value=clamp_joint_positions(shorter, last.joints, limits).value)
+            joints = clamp_joint_velocity(solved.value, last.joints, limits, period).value
+        else:
+            joints = paced.value
+        clamps = solved.clamps + paced.clamps
+        reached = self.kinematics.forward(joints)
+        if np.linalg.norm(reached.position - position) > REACHED or abs(wrap_angle(reached.yaw - yaw)) > YAW_REACHED:
+            clamps += ("reach",)
+            position = clamp_workspace(reached.position, last.target_position, self.contract.workspace).value
+            yaw = reached.yaw
+        return Command(joints, last.gripper, position, yaw, clamps)
 
     def _checked_joints(self, joints: ArrayLike) -> Array:
         measured: Array = checked_vector(joints, self.contract.joints.names, "measured joints").copy()

@@ -22,6 +22,10 @@ POSITION_TOLERANCE = 5e-4  # [m]
 ROTATION_TOLERANCE = 2e-3  # [rad]
 MAX_ITERATIONS = 10
 DAMPING = 1e-6
+LM_DAMPING = 1e-2
+# Out of reach, the tool stays upright first, is in place second and turned third: tilt [1/rad], position [1/m], yaw.
+POSITION_COST = 1.0
+ROTATION_COST = (1.0, 1.0, 0.1)
 MAX_TILT = math.radians(10.0)  # of the tool at home, from straight down
 
 
@@ -59,7 +63,7 @@ class Kinematics:
         self._upper = np.array(contract.joints.upper) - contract.joints.margin
         self._forward_data = mujoco.MjData(self.model)
         self._configuration = mink.Configuration(self.model)
-        self._frame = mink.FrameTask(TCP, "site", position_cost=1.0, orientation_cost=0.3)
+        self._frame = mink.FrameTask(TCP, "site", POSITION_COST, ROTATION_COST, lm_damping=LM_DAMPING)
         self._tasks: list[mink.Task] = [self._frame]
         if len(contract.joints.names) > 6:  # a redundant arm's elbow would drift
             posture = mink.PostureTask(self.model, cost=1e-3)
@@ -93,14 +97,19 @@ class Kinematics:
         self._frame.set_target(mink.SE3(np.concatenate([quaternion, np.asarray(position, dtype=float)])))
         configuration = self._configuration
         configuration.update(np.asarray(seed_joints, dtype=float))
+        best, best_cost = configuration.q, math.inf
         for iteration in range(MAX_ITERATIONS):
             error = self._frame.compute_error(configuration)
-            if np.linalg.norm(error[:3]) < POSITION_TOLERANCE and np.linalg.norm(error[3:]) < ROTATION_TOLERANCE:
-                break
+            if math.hypot(*error[:3]) < POSITION_TOLERANCE and math.hypot(*error[3:]) < ROTATION_TOLERANCE:
+                return configuration.q
+            cost = float(np.linalg.norm(error * self._frame.cost))
+            if cost >= best_cost:
+                break  # at a singularity or out of reach
+            best, best_cost = configuration.q, cost
             if iteration == 0:
-                configuration.update(np.clip(configuration.q, self._lower, self._upper))
+                configuration.update(np.clip(best, self._lower, self._upper))
             configuration.integrate_inplace(self._step(), 1.0)
-        return configuration.q
+        return best
 
     def _step(self) -> Array:
         """One iteration's joint increment (J,) [rad]: the minimum within the joint limits of mink's quadratic program."""

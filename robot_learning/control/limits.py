@@ -75,14 +75,18 @@ def clamp_joint_positions(joints: Array, previous: Array, limits: Joints) -> Cla
     return _clamp(joints, lower, upper, limits.names, "position")
 
 
+def joint_velocity_excess(joints: Array, previous: Array, limits: Joints, period: float) -> float:
+    """How many times over its velocity limit the fastest joint is when `previous` becomes `joints` in one `period` [s]."""
+    return float(np.max(np.abs(joints - previous) / (np.array(limits.velocity) * period)))
+
+
 def clamp_joint_velocity(joints: Array, previous: Array, limits: Joints, period: float) -> Clamped:
     """Joint targets (J,) [rad] no further from `previous` than the velocity limits allow in one `period` [s].
 
     The whole step is shortened, which keeps its direction; clamps are named "velocity elbow_joint".
     """
     step = joints - previous
-    allowed = np.array(limits.velocity) * period
-    excess = np.abs(step) / allowed
+    excess = np.abs(step) / (np.array(limits.velocity) * period)
     worst = float(excess.max())
     if worst <= 1.0 + ROUNDING:
         return Clamped(joints)

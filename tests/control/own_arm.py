@@ -21,7 +21,7 @@ MJCF = """
           <body name="l5" pos="0 0 0.2"><joint name="j5" axis="0 0 1"/><geom type="capsule" fromto="0 0 0 0 0 0.2" size="0.04"/>
            <body name="l6" pos="0 0 0.2"><joint name="j6" axis="0 1 0"/><geom type="capsule" fromto="0 0 0 0 0 0.1" size="0.04"/>
             <body name="l7" pos="0 0 0.1"><joint name="j7" axis="0 0 1"/><geom type="box" size="0.04 0.04 0.01"/>
-             <site name="grasp" pos="0 0 0.1"/>
+             <site name="grasp" pos="0 0 0.1" euler="0 0 3.14159265"/>
              <body name="left" pos="0 0.04 0.03"><joint name="left_slide" type="slide" axis="0 -1 0" range="0 0.035"/>
                <geom type="box" size="0.01 0.005 0.05" pos="0 0 0.05"/></body>
              <body name="right" pos="0 -0.04 0.03"><joint name="right_slide" type="slide" axis="0 1 0" range="0 0.035"/>
