@@ -51,13 +51,15 @@ class SpatialSoftmaxCNN(nn.Module):
             counts = f"{len(channels)} channels, {len(kernels)} kernels, {len(strides)} strides"
             raise ValueError(f"a CNN needs at least 2 layers and one kernel and stride for each, found {counts}")
         layers, width, (h, w) = [], 3, size
-        for out, kernel, stride in zip(channels, kernels, strides, strict=True):
-            layers.append(nn.Conv2d(width, out, kernel, stride, kernel // 2))
+        for index, (out, kernel, stride) in enumerate(zip(channels, kernels, strides, strict=True)):
+            biased = index < len(channels) - 1  # the softmax over space would cancel the last layer's
+            layers.append(nn.Conv2d(width, out, kernel, stride, kernel // 2, bias=biased))
             width, h, w = out, (h - 1) // stride + 1, (w - 1) // stride + 1
         self.convolutions = nn.ModuleList(layers)
         for layer in layers:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
         self.film = nn.Linear(condition, 2 * channels[-2]) if condition else None
         self.keypoints = SpatialSoftmax(h, w)
         self.features = 2 * width

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robot_learning.policies import (
+    Checkpoint,
+    ChunkPolicy,
+    ObservationError,
+    UnknownTaskError,
+    load_policy,
+    save_checkpoint,
+)
+
+STATE, FRONT = "observation.state", "observation.images.front"
+OPEN = "open the drawer"
+
+
+@pytest.fixture
+def policy(checkpoint: Checkpoint, tmp_path: Path) -> ChunkPolicy:
+    loaded = load_policy(save_checkpoint(tmp_path / "policy", checkpoint))
+    assert isinstance(loaded, ChunkPolicy)
+    return loaded
+
+
+def test_a_missing_stream_is_named_with_what_is_there(policy: ChunkPolicy, observation: dict[str, np.ndarray]) -> None:
+    del observation[FRONT]
+    with pytest.raises(ObservationError, match=r"images\.front.*it has \['observation.state'\]"):
+        policy.predict(observation, OPEN)
+
+
+def test_a_wrong_image_size_names_both(policy: ChunkPolicy, observation: dict[str, np.ndarray]) -> None:
+    observation[FRONT] = np.zeros((96, 96, 3), np.uint8)
+    with pytest.raises(ObservationError, match=r"expects shape \(24, 20, 3\), found \(96, 96, 3\)"):
+        policy.predict(observation, OPEN)
+
+
+def test_a_float_image_is_refused(policy: ChunkPolicy, observation: dict[str, np.ndarray]) -> None:
+    observation[FRONT] = observation[FRONT] / 255.0
+    with pytest.raises(ObservationError, match="expects uint8, found float64"):
+        policy.predict(observation, OPEN)
+
+
+def test_nan_names_the_sensor(policy: ChunkPolicy, observation: dict[str, np.ndarray]) -> None:
+    observation[STATE][14] = np.nan
+    with pytest.raises(ObservationError, match=r"tcp\.y"):
+        policy.predict(observation, OPEN)
+
+
+def test_nan_is_refused_while_a_chunk_is_playing(
+    checkpoint: Checkpoint, tmp_path: Path, observation: dict[str, np.ndarray]
+) -> None:
+    checkpoint.config["blending"]["every"] = 4
+    policy = load_policy(save_checkpoint(tmp_path / "policy", checkpoint))
+    policy.predict(observation, OPEN)
+    observation[STATE][0] = np.inf
+    with pytest.raises(ObservationError, match="not finite"):
+        policy.predict(observation, OPEN)
+
+
+def test_an_unknown_task_lists_the_known_ones(policy: ChunkPolicy, observation: dict[str, np.ndarray]) -> None:
+    with pytest.raises(UnknownTaskError, match="make tea.*open the drawer"):
+        policy.predict(observation, "make tea")
+
+
+def test_the_first_action_is_the_chunk_s_first(policy: ChunkPolicy, observation: dict[str, np.ndarray]) -> None:
+    np.testing.assert_array_equal(policy.predict(observation, OPEN), policy.predict_chunk(observation, OPEN)[0])
+
+
+def test_actions_stay_in_range(policy: ChunkPolicy, observation: dict[str, np.ndarray]) -> None:
+    observation[STATE][:] = 1e3
+    assert np.abs(policy.predict_chunk(observation, OPEN)).max() <= 1.0
+
+
+def test_reset_forgets_the_episode(policy: ChunkPolicy, observation: dict[str, np.ndarray]) -> None:
+    first = policy.predict(observation, OPEN)
+    policy.predict({**observation, STATE: -observation[STATE]}, OPEN)
+    policy.reset()
+    np.testing.assert_array_equal(policy.predict(observation, OPEN), first)
+
+
+def test_tasks_act_differently(policy: ChunkPolicy, observation: dict[str, np.ndarray]) -> None:
+    chunks = [policy.predict_chunk(observation, task) for task in policy.tasks]
+    assert not np.allclose(*chunks)
