@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from robot_learning.data import tables
 from robot_learning.data.decoder import VideoIndex
-from robot_learning.data.files import DatasetWriteError, fsync_directory
+from robot_learning.data.files import DamagedDatasetError, DatasetWriteError, fsync_directory
 from robot_learning.data.metadata import Metadata, add_stats, episode_files, merged_stats, save_stats
 from robot_learning.data.schema import CHUNKS_SIZE, EPISODES_PATH, INDEX_KEYS, TIMESTAMP
 from robot_learning.data.statistics import Statistics
@@ -116,7 +116,10 @@ class EpisodeStore:
     def _place(self, episode: StagedEpisode, row: Mapping[str, Any], placed: list[Path]) -> None:
         """Step 2; `placed` collects the paths, to be removed when a later step fails."""
         for path in episode.videos.values():
-            written = len(VideoIndex(path, self.root))
+            try:
+                written = len(VideoIndex(path, self.root))
+            except DamagedDatasetError as error:
+                raise OSError(str(error).splitlines()[0]) from error
             if written != episode.length:
                 raise OSError(f"{path}: expected {episode.length} frames on the disk, found {written}")
         for key, path in episode.videos.items():

@@ -131,5 +131,6 @@ class VideoEncoder:
         """Drop the file, whatever state it is in."""
         with contextlib.suppress(OSError, ValueError):  # the disk refused; the file is removed anyway
             self._container.close()
-        self._file.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
         self.path.unlink(missing_ok=True)
