@@ -29,6 +29,7 @@ MAX_LEAD = 0.05  # [m]
 MAX_YAW_LEAD = 0.4  # [rad]
 REACHED = 1e-3  # joints that miss the commanded pose by more than this [m] make it the pose they reach
 YAW_REACHED = 5e-3  # [rad]
+OUTSIDE = 2e-3  # joints that take the tool further out of the workspace than this [m] are not commanded
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,8 @@ class CartesianController:
             clamps += ("reach",)
             position = clamp_workspace(reached.position, last.target_position, self.contract.workspace).value
             yaw = reached.yaw
+            if np.linalg.norm(reached.position - position) > OUTSIDE:
+                return replace(last, clamps=clamps)
         return Command(joints, last.gripper, position, yaw, clamps)
 
     def _checked_joints(self, joints: ArrayLike) -> Array:
