@@ -1,0 +1,102 @@
+"""Scripted demonstrations into a dataset, going on with what is already there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+import robot_learning.envs  # noqa: F401  registers the environments
+from robot_learning.data import Dataset, DatasetWriter
+from robot_learning.envs.demonstrator import Demonstrator
+from robot_learning.envs.tasks import task as task_named
+from robot_learning.errors import UserError
+from robot_learning.training.progress import ProgressBar
+
+ATTEMPTS = 10  # without a success in a row before giving up
+
+
+class CollectionError(UserError, RuntimeError):
+    """The demonstrator does not get a task done."""
+
+
+def collect_demonstrations(
+    root: Path,
+    first_seeds: Mapping[str, int],
+    episodes: int,
+    image_size: int = 96,
+    cameras: tuple[str, ...] = ("front", "wrist"),
+) -> None:
+    """Fill the dataset at `root` up to `episodes` successful demonstrations of each task of `first_seeds`.
+
+    Attempts at a task start from the seeds `first_seeds[task]` and up; those that fail are not kept. Each episode is committed
+    on its own and depends on its seed only, so an interrupted collection goes on to the very dataset it would have become.
+
+    Raises:
+        CollectionError: the demonstrator failed too often.
+        DatasetError: the dataset there has another contract. DatasetLockedError: someone else is writing to it.
+    """
+    task = next(iter(first_seeds))
+    env = gymnasium.make("robot_learning/Playroom-v0", task=task, cameras=cameras, image_size=image_size)
+    try:
+        contract = env.unwrapped.contract  # type: ignore[attr-defined]
+        with (
+            DatasetWriter.open_or_create(root, contract) as writer,
+            ProgressBar("collect", episodes * len(first_seeds), "episodes", writer.num_episodes) as bar,
+        ):
+            for task, first in first_seeds.items():
+                have, seed = _progress(root, task, first)
+                _collect_task(env, writer, bar, task, seed, episodes - have)
+    finally:
+        env.close()
+
+
+def _progress(root: Path, task: str, first: int) -> tuple[int, int]:
+    """How many episodes of a task the dataset has, and the next seed to try."""
+    dataset = Dataset(root)
+    instruction = task_named(task).instruction
+    mine = [e for e, words in enumerate(dataset.episode_tasks) if words == instruction]
+    return len(mine), max([dataset.episode_info(e)["seed"] + 1 for e in mine], default=first)
+
+
+def _collect_task(
+    env: gymnasium.Env[Any, Any], writer: DatasetWriter, bar: ProgressBar, task: str, seed: int, missing: int
+) -> None:
+    failed = 0
+    while missing > 0:
+        if _demonstrate(env, writer, task, seed):
+            missing, failed = missing - 1, 0
+            bar.update(writer.num_episodes, task)
+        else:
+            failed += 1
+            if failed == ATTEMPTS:
+                raise CollectionError(f"{task}: the demonstrator failed {ATTEMPTS} times in a row, up to seed {seed}")
+        seed += 1
+
+
+def _demonstrate(env: gymnasium.Env[Any, Any], writer: DatasetWriter, task: str, seed: int) -> bool:
+    """One attempt, committed when it succeeds; tells whether it did."""
+    observation, info = env.reset(seed=seed, options={"task": task})
+    room: Any = env.unwrapped
+    demonstrator = Demonstrator(room.room, np.random.default_rng(seed))
+    demonstrator.reset(task)
+    instruction, over = info["instruction"], False
+    while not over:
+        action = demonstrator.act()
+        following, reward, terminated, truncated, info = env.step(action)
+        over = terminated or truncated
+        outcome = {
+            "next.reward": np.array([reward], np.float32),
+            "next.done": np.array([over]),
+            "next.success": np.array([info["is_success"]]),
+        }
+        writer.add_frame({**observation, "action": action, **outcome}, task=instruction)
+        observation = following
+    if not info["is_success"]:
+        writer.discard_episode()
+        return False
+    writer.save_episode(success=True, info={"seed": seed, "source": "scripted", "way": int(demonstrator.way)})
+    return True
