@@ -17,7 +17,7 @@ FURNITURE = ("desk", "shelf", "buttons")
 FURNITURE_JOINTS = ("drawer", "door", "button_red", "button_green", "button_blue")
 COLOURS = ("red", "green", "blue")
 PRESSED = 0.007  # a button this deep counts as pressed and lights its lamp [m]
-ARM_TRACKING_TIME = 0.08  # lag of the arm's position controllers behind a moving set-point [s]
+ARM_TRACKING_TIME = 0.05  # lag of the arm's position controllers behind a moving set-point [s]
 INTERPOLATION = 5  # joint set-points between two control ticks, as a real arm's trajectory interpolation
 LAMP_LIT = {"red": (1.0, 0.35, 0.30), "green": (0.45, 1.0, 0.45), "blue": (0.45, 0.60, 1.0)}
 
@@ -220,6 +220,12 @@ class Playroom:
         mujoco.mj_camlight(self.model, self.data)
         for colour, geom in self._lamps.items():
             self.model.geom_rgba[geom, :3] = LAMP_LIT[colour] if self.pressed(colour) else self._lamp_dark[colour]
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the physics has become unstable since the last `restart` (MuJoCo then starts over by itself)."""
+        kinds = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
+        return any(self.data.warning[kind].number for kind in kinds)
 
     def robot_touches(self) -> bool:
         """Whether any part of the robot is in contact with the room or the block (after `forward` or `step`)."""

@@ -57,7 +57,7 @@ class PlayroomEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
     ## Reward, success, end
     1 at success, else 0; success (`info["is_success"]`) is a predicate on the state of the objects and terminates. The
-    registered time limit of 150 ticks (15 s) truncates.
+    registered time limit of 150 ticks (15 s) truncates, and so does a physics that diverges (`info["diverged"]`).
 
     ## Start
     Furniture moves some cm and degrees between episodes (`variation`), block and arm start anywhere sensible;
@@ -129,10 +129,11 @@ class PlayroomEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         command = self.room.step(action)
         info = self.info()
         info["clamps"] = command.clamps
-        success = info["is_success"]
+        info["diverged"] = self.room.diverged
+        success = info["is_success"] = info["is_success"] and not info["diverged"]
         if self.render_mode == "human":
             self.render()
-        return self.observe(), float(success), success, False, info
+        return self.observe(), float(success), success, info["diverged"], info
 
     def set_task(self, name: str) -> None:
         """Ask for another task from here on; nothing moves (`UnknownTaskError`)."""

@@ -9,7 +9,7 @@ from robot_learning.envs.demonstrator.hand import TRAVEL_HEIGHT, Hand, Motion, n
 READY = 0.15  # gripper position before a grasp: 72 mm between the fingers
 NARROW = 0.35  # in drawer and shelf: 55 mm
 RAKE = 0.45  # fingers apart to push with both
-GRASP_DEPTH = -0.004  # of the tool centre point below the block's centre [m]
+GRASP_HEIGHT = 0.006  # of the tool centre point over the block's centre: closing fingers reach 16 mm lower [m]
 
 
 def _block_yaw(hand: Hand) -> float:
@@ -32,11 +32,10 @@ def _grasp(hand: Hand, opening: float = READY, yaw: float | None = None) -> Moti
     along = (0.0 if hand.style.way % 2 == 0 else -0.018) + hand.rng.uniform(-0.005, 0.005)
 
     def point() -> np.ndarray:
-        return room.block + along * room.block_axis + np.array([0.0, 0.0, GRASP_DEPTH])
+        return room.block + along * room.block_axis + np.array([0.0, 0.0, GRASP_HEIGHT])
 
     yield from hand.open(opening)
-    yield from hand.above(point(), yaw)
-    yield from hand.move(point, yaw, speed=0.7, precision=0.007)
+    yield from hand.descend(point, yaw)
     yield from hand.close()
 
 
@@ -66,8 +65,7 @@ def grasp_upright(hand: Hand) -> Motion:
     yaw = nearest_grasp(angle, 0.0)
     aim = np.array([0.0, 0.0, 0.018 + hand.rng.uniform(-0.008, 0.008)])
     yield from hand.open(READY)
-    yield from hand.above(room.block, yaw)
-    yield from hand.move(room.block + aim, yaw, speed=0.6, precision=0.007)
+    yield from hand.descend(lambda: room.block + aim, yaw, hover=0.07)
     yield from hand.close()
     yield from _lift(hand, 0.17)
     yield from hand.pause(2)
@@ -83,7 +81,7 @@ def grasp_lift(hand: Hand) -> Motion:
     here = room.to_frame("desk", room.tcp)
     goal = room.to_world("desk", (0.08, here[1], 0.09))
     yield from hand.move(goal, speed=0.9, precision=0.02)
-    yield from hand.move(goal - np.array([0, 0, 0.07]), speed=0.7, precision=0.012)
+    yield from hand.move(goal - np.array([0, 0, 0.06]), speed=0.7, precision=0.012)
     yield from _let_go(hand)
 
 
@@ -162,11 +160,11 @@ def _sideways(hand: Hand, sign: float) -> Motion:
     yield from hand.grip(RAKE)
     x, y, _ = room.to_frame("desk", room.block)
     reach = 0.040 + 0.034 * abs(float(np.sin(_block_yaw(hand) - desk)))
-    yield from hand.descend(room.to_world("desk", (x, y - sign * reach, 0.018)), yaw)
+    yield from hand.descend(room.to_world("desk", (x, y - sign * reach, 0.022)), yaw)
 
     def ahead() -> np.ndarray:
         block_x = room.to_frame("desk", room.block)[0]
-        return room.to_world("desk", (0.5 * (block_x + x), goal - sign * 0.02, 0.018))
+        return room.to_world("desk", (0.5 * (block_x + x), goal - sign * 0.02, 0.022))
 
     yield from hand.move(ahead, yaw, speed=0.8, precision=0.015, ticks=40)
     yield from _let_go(hand)
@@ -192,7 +190,7 @@ def put_into_shelf(hand: Hand) -> Motion:
     yaw = nearest_grasp(lie, grasp)
     over = room.to_world("shelf", (0.079, 0.0, TRAVEL_HEIGHT))
     yield from hand.move(over, yaw, precision=0.012)
-    yield from hand.move(over - np.array([0, 0, TRAVEL_HEIGHT - 0.040]), yaw, speed=0.6, precision=0.010)
+    yield from hand.move(over - np.array([0, 0, TRAVEL_HEIGHT - 0.047]), yaw, speed=0.6, precision=0.010)
     yield from _let_go(hand)
 
 
@@ -207,5 +205,5 @@ def pull_out_of_shelf(hand: Hand) -> Motion:
     x, y = hand.rng.uniform(0.065, 0.085), hand.rng.uniform(-0.10, 0.15)
     over = room.to_world("desk", (x, y, 0.12))
     yield from hand.move(over, yaw, precision=0.015)
-    yield from hand.move(over - np.array([0, 0, 0.104]), yaw, speed=0.6, precision=0.010)
+    yield from hand.move(over - np.array([0, 0, 0.093]), yaw, speed=0.6, precision=0.010)
     yield from _let_go(hand)

@@ -76,10 +76,10 @@ class Demonstrator:
         memory = self.config.noise_memory
         fresh = self.rng.normal(0.0, 1.0, 5) * np.sqrt(1 - memory**2)
         self._noise = memory * self._noise + fresh
-        moving = float(np.abs(action[:4]).max()) > 0.05
+        # Noise grows with speed, as people's does (Harris & Wolpert 1998): a resting hand does not shake.
+        effort = min(1.0, float(np.abs(action[:4]).max()) / 0.6)
         noisy = action.copy()
-        if moving:  # a resting hand does not shake
-            noisy[:4] += self.style.noise * self._noise[:4] * (1, 1, 0.6, 0.5)
-        if self._miss is not None and moving:
+        noisy[:4] += self.style.noise * effort * self._noise[:4] * (1, 1, 0.6, 0.5)
+        if self._miss is not None and effort > 0.1:
             noisy[:2] += 0.25 * self._miss
         return np.clip(noisy, -1.0, 1.0).astype(np.float32)

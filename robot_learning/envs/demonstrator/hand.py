@@ -80,10 +80,15 @@ class Hand:
             yield from self.move(np.array([here[0], here[1], top]), precision=0.03)
         yield from self.move(np.array([target[0], target[1], top]), yaw, precision=0.02)
 
-    def descend(self, target: np.ndarray, yaw: float | None = None, speed: float = 0.7, **kwargs: float) -> Motion:
-        """Go above `target`, then down onto it."""
-        yield from self.above(target, yaw)
-        yield from self.move(target, yaw, speed, **kwargs)  # type: ignore[arg-type]
+    def descend(self, target: Target, yaw: float | None = None, speed: float = 0.7, hover: float = 0.05) -> Motion:
+        """Go above `target`, line up `hover` over it, then down onto it."""
+
+        def point() -> np.ndarray:
+            return target() if callable(target) else target
+
+        yield from self.above(point(), yaw)
+        yield from self.move(lambda: point() + (0.0, 0.0, hover), yaw, precision=0.010)
+        yield from self.move(point, yaw, speed)
 
     def grip(self, position: float, ticks: int = 8) -> Motion:
         """Drive the gripper to `position` (0 open .. 1 closed), or until it stops on something."""
