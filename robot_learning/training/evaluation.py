@@ -7,6 +7,7 @@ import dataclasses
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -217,8 +218,12 @@ def _results(runner: _Runner, jobs: list[tuple[str, int]], processes: int) -> It
         return
     # spawned, not forked: a copy of this process's GL context and torch threads would not work
     context = multiprocessing.get_context("spawn")
-    with context.Pool(min(processes, max(len(jobs), 1)), _start_worker, (runner,)) as pool:
-        yield from pool.imap(_work, jobs)
+    workers = min(processes, max(len(jobs), 1))
+    with ProcessPoolExecutor(workers, context, _start_worker, (runner,)) as pool:
+        try:
+            yield from pool.map(_work, jobs)
+        finally:  # an error or Ctrl-C does not wait for the episodes that have not begun
+            pool.shutdown(cancel_futures=True)
 
 
 class _Gallery:

@@ -59,7 +59,7 @@ def test_nan_is_refused_while_a_chunk_is_playing(
 
 
 def test_an_unknown_task_lists_the_known_ones(policy: ChunkPolicy, observation: dict[str, np.ndarray]) -> None:
-    with pytest.raises(UnknownTaskError, match="make tea.*open the drawer"):
+    with pytest.raises(UnknownTaskError, match=r"make tea.*open the drawer"):
         policy.predict(observation, "make tea")
 
 

@@ -1,0 +1,118 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
+from robot_learning.algorithms.demonstrations import Demonstrations
+from robot_learning.contract import Contract
+
+STATE, FRONT = "observation.state", "observation.images.front"
+CONFIG = BehaviourCloningConfig(
+    horizon=3, channels=(4, 4), kernels=(5, 3), strides=(2, 1), hidden=(16,), batch_size=8, warmup=5
+)
+
+
+@pytest.fixture
+def data() -> Demonstrations:
+    """Two episodes of 12 frames; the actions are a linear function of the state."""
+    rng = np.random.default_rng(0)
+    state = rng.standard_normal((24, 18)).astype(np.float32)
+    return Demonstrations(
+        contract=Contract.load("ur5e_2f85").select([STATE, FRONT]).with_image_size(24, 24),
+        images={FRONT: rng.integers(0, 256, (24, 24, 24, 3), dtype=np.uint8)},
+        vectors={STATE: state},
+        actions=np.tanh(state[:, :5]),
+        ends=np.repeat([12, 24], 12),
+        tasks=["close the drawer", "open the drawer"],
+        task_of=np.repeat([0, 1], 12),
+    )
+
+
+def make(data: Demonstrations, **changes: object) -> BehaviourCloning:
+    config = dataclasses.replace(CONFIG, **changes)  # type: ignore[arg-type]
+    return BehaviourCloning(config, data, np.arange(len(data)), steps=100, seed=0)
+
+
+def test_an_update_changes_every_parameter(data: Demonstrations) -> None:
+    algorithm = make(data, state_dropout=0.0)
+    before = {name: p.detach().clone() for name, p in algorithm.network.named_parameters()}
+    algorithm.update(0, algorithm.batch(0))
+    assert [n for n, p in algorithm.network.named_parameters() if torch.equal(p, before[n])] == []
+
+
+@pytest.mark.parametrize("head", ["l1", "mixture"])
+def test_the_loss_falls(data: Demonstrations, head: str) -> None:
+    algorithm = make(data, head=head)
+    losses = [algorithm.update(step, algorithm.batch(step))["loss"] for step in range(60)]
+    assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.05
+
+
+def test_a_batch_depends_on_the_step_number_only(data: Demonstrations) -> None:
+    first, second = make(data), make(data)
+    for step in range(3):
+        first.batch(step)
+    expected, found = first.batch(7).tensors(), second.batch(7).tensors()
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+def test_each_pass_sees_every_frame_once(data: Demonstrations) -> None:
+    algorithm = make(data)
+    assert sorted(np.concatenate([algorithm._sample(step) for step in range(3)])) == list(range(24))
+
+
+def test_velocities_are_not_shown_to_the_network(data: Demonstrations) -> None:
+    names = data.contract.observation[STATE].names
+    assert [names[i] for i in make(data).selected[STATE] if names[i].endswith(".vel")] == []
+
+
+def test_blanked_vectors_are_blank(data: Demonstrations) -> None:
+    assert not make(data, state_dropout=1.0).batch(0).vectors[STATE].any()
+
+
+def test_state_only_vectors_are_never_blanked(data: Demonstrations) -> None:
+    algorithm = make(dataclasses.replace(data, images={}), state_dropout=1.0)
+    assert algorithm.batch(0).vectors[STATE].all(dim=1).all()
+
+
+def test_the_learning_rate_warms_up_and_ends_low(data: Demonstrations) -> None:
+    algorithm = make(data)
+    rates = [algorithm.learning_rate(step) for step in range(100)]
+    assert rates[0] == pytest.approx(CONFIG.learning_rate / 5)
+    assert max(rates) == pytest.approx(CONFIG.learning_rate, rel=0.02)
+    assert rates[-1] < 0.02 * CONFIG.learning_rate
+
+
+def test_state_restores_the_very_next_update(data: Demonstrations) -> None:
+    first, second = make(data), make(data)
+    for step in range(3):
+        first.update(step, first.batch(step))
+    second.load_state(first.state())
+    for algorithm in (first, second):
+        algorithm.update(3, algorithm.batch(3))
+    expected, found = first.state(), second.state()
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+def test_a_loss_that_is_not_finite_changes_nothing(data: Demonstrations) -> None:
+    algorithm = make(data)
+    algorithm.update(0, algorithm.batch(0))
+    before = {key: value.clone() for key, value in algorithm.state().items()}
+    batch = algorithm.batch(1)
+    assert not np.isfinite(algorithm.update(1, dataclasses.replace(batch, actions=batch.actions * np.nan))["loss"])
+    assert all(torch.equal(value, before[key]) for key, value in algorithm.state().items())
+
+
+def test_the_checkpoint_holds_the_averaged_weights(data: Demonstrations) -> None:
+    algorithm = make(data)
+    for step in range(3):
+        algorithm.update(step, algorithm.batch(step))
+    weights = algorithm.checkpoint({}, []).weights
+    assert all(torch.equal(value, weights[key]) for key, value in algorithm.average.state_dict().items())
+    assert not torch.equal(weights["head.linear.weight"], algorithm.network.state_dict()["head.linear.weight"])
+
+
+def test_unknown_inputs_list_the_valid_ones() -> None:
+    with pytest.raises(ValueError, match="images"):
+        BehaviourCloningConfig(inputs="pictures").input_keys([])

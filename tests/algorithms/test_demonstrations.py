@@ -1,0 +1,99 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robot_learning.algorithms.demonstrations import DemonstrationError, Demonstrations
+from robot_learning.contract import Contract, ContractError
+from robot_learning.data import Dataset, DatasetWriter, Episode
+
+STATE, FRONT = "observation.state", "observation.images.front"
+SIZE = 32
+
+
+def episode(task: str, length: int, success: bool, first: float) -> Episode:
+    """The action's first element counts the frames from `first`; the picture's red is the frame number."""
+    frames = {
+        STATE: np.zeros((length, 18), np.float32),
+        FRONT: np.stack([np.full((SIZE, SIZE, 3), 10 * t, np.uint8) for t in range(length)]),
+        "action": np.zeros((length, 5), np.float32),
+        "next.reward": np.zeros((length, 1), np.float32),
+        "next.done": np.zeros((length, 1), bool),
+        "next.success": np.zeros((length, 1), bool),
+    }
+    frames["action"][:, 0] = first + 0.01 * np.arange(length)
+    return Episode(task=task, frames=frames, success=success, info={})
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    contract = Contract.load("ur5e_2f85").select([STATE, FRONT]).with_image_size(SIZE, SIZE)
+    root = tmp_path_factory.mktemp("data") / "set"
+    with DatasetWriter.create(root, contract) as writer:
+        writer.add_episode(episode("open", 5, True, 0.1))
+        writer.add_episode(episode("open", 4, False, 0.2))
+        writer.add_episode(episode("close", 6, True, 0.3))
+        writer.add_episode(episode("open", 3, True, 0.4))
+    return Dataset(root)
+
+
+def test_only_successes_are_kept_by_default(dataset: Dataset) -> None:
+    data = Demonstrations.load(dataset, [STATE])
+    assert (len(data), data.num_episodes, data.tasks) == (14, 3, ["close", "open"])
+
+
+def test_failures_are_kept_when_asked_for(dataset: Dataset) -> None:
+    assert len(Demonstrations.load(dataset, [STATE], only_success=False)) == 18
+
+
+def test_tasks_can_be_chosen(dataset: Dataset) -> None:
+    data = Demonstrations.load(dataset, [STATE], tasks=["open"])
+    assert (len(data), data.tasks) == (8, ["open"])
+
+
+def test_images_belong_to_their_frames(dataset: Dataset) -> None:
+    data = Demonstrations.load(dataset, [STATE, FRONT])
+    expected = 10 * np.concatenate([np.arange(5), np.arange(6), np.arange(3)])
+    assert np.abs(data.images[FRONT].mean(axis=(1, 2, 3)) - expected).max() < 4  # video is lossy
+
+
+def test_each_frame_knows_its_task(dataset: Dataset) -> None:
+    data = Demonstrations.load(dataset, [STATE])
+    assert data.task_of.tolist() == [1] * 5 + [0] * 6 + [1] * 3
+
+
+def test_chunks_stop_at_the_end_of_the_episode(dataset: Dataset) -> None:
+    data = Demonstrations.load(dataset, [STATE])
+    chunk, is_pad = data.chunks(np.array([3]), horizon=4)
+    np.testing.assert_allclose(chunk[0, :, 0], [0.13, 0.14, 0.14, 0.14], rtol=1e-5)
+    assert is_pad[0].tolist() == [False, False, True, True]
+
+
+def test_the_last_episodes_of_each_task_are_held_out(dataset: Dataset) -> None:
+    data = Demonstrations.load(dataset, [STATE], tasks=["open"])
+    training, validation = data.split(1)
+    assert (training.tolist(), validation.tolist()) == ([0, 1, 2, 3, 4], [5, 6, 7])
+
+
+def test_holding_out_everything_is_refused(dataset: Dataset) -> None:
+    with pytest.raises(DemonstrationError, match="1 of 1 episodes of 'close'"):
+        Demonstrations.load(dataset, [STATE]).split(1)
+
+
+def test_an_unknown_task_lists_the_known_ones(dataset: Dataset) -> None:
+    with pytest.raises(DemonstrationError, match=r"dance.*close.*open"):
+        Demonstrations.load(dataset, [STATE], tasks=["dance"])
+
+
+def test_a_missing_camera_lists_the_streams(dataset: Dataset) -> None:
+    with pytest.raises(ContractError, match=r"wrist.*front"):
+        Demonstrations.load(dataset, [STATE, "observation.images.wrist"])
+
+
+def test_a_dataset_without_success_says_so(tmp_path: Path) -> None:
+    contract = Contract.load("ur5e_2f85").select([STATE, FRONT]).with_image_size(SIZE, SIZE)
+    with DatasetWriter.create(tmp_path / "set", contract) as writer:
+        writer.add_episode(dataclasses.replace(episode("open", 4, False, 0.2)))
+    with pytest.raises(DemonstrationError, match="0 succeeded"):
+        Demonstrations.load(Dataset(tmp_path / "set"), [STATE])
