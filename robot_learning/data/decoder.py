@@ -17,7 +17,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from robot_learning.data.files import DamagedDatasetError
-from robot_learning.data.video import ONE_THREAD
+from robot_learning.data.video import ONE_THREAD, VIDEO_ERRORS
 
 
 class VideoIndex:
@@ -39,7 +39,7 @@ class VideoIndex:
                 self.codec = stream.codec_context.codec.name
                 self.extradata = stream.codec_context.extradata
                 self.shape = (stream.codec_context.height, stream.codec_context.width, 3)
-        except (OSError, IndexError, TypeError) as error:
+        except (*VIDEO_ERRORS, IndexError, TypeError) as error:
             raise DamagedDatasetError(path, "a readable video", str(error), root) from error
         if not rows or any(row[1] is None or row[1] < 0 for row in rows) or not rows[0][3]:
             raise DamagedDatasetError(path, "a video that starts with a keyframe", f"{len(rows)} packets", root)
@@ -109,7 +109,7 @@ class VideoReader:
                 wanted.setdefault(index.order[number], []).append(row)
             try:
                 self._decode(index, descriptor, wanted, out)
-            except OSError as error:
+            except VIDEO_ERRORS as error:
                 raise DamagedDatasetError(path, "frames that decode", str(error), self.root) from error
             return out
 

@@ -14,6 +14,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 SMALL_IMAGE = 256 * 256
+# Most errors of PyAV are an OSError or a ValueError as well, but not all.
+VIDEO_ERRORS = (OSError, av.FFmpegError)
 
 
 def _one_thread() -> dict[str, Any]:
@@ -81,7 +83,7 @@ class VideoConfig:
 class VideoEncoder:
     """Encodes frames to one mp4 of constant frame rate as they come; frame i has the timestamp i / fps.
 
-    Raises (all methods): OSError when the disk refuses the bytes.
+    Raises (all methods): one of VIDEO_ERRORS when the disk or the encoder refuses.
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...], fps: int, config: VideoConfig) -> None:
@@ -129,7 +131,7 @@ class VideoEncoder:
 
     def abort(self) -> None:
         """Drop the file, whatever state it is in."""
-        with contextlib.suppress(OSError, ValueError):  # the disk refused; the file is removed anyway
+        with contextlib.suppress(*VIDEO_ERRORS, ValueError):  # the disk refused; the file is removed anyway
             self._container.close()
         with contextlib.suppress(OSError):
             self._file.close()

@@ -33,7 +33,7 @@ from robot_learning.data.metadata import INFO_PATH, OURS_PATH, Metadata, load_in
 from robot_learning.data.recovery import recover
 from robot_learning.data.schema import Feature, bookkeeping_features, check_frame, contract_features
 from robot_learning.data.statistics import MAX_SAMPLED_IMAGES, Statistics, sample_rows
-from robot_learning.data.video import VideoConfig, VideoEncoder
+from robot_learning.data.video import VIDEO_ERRORS, VideoConfig, VideoEncoder
 
 RECORDING = ".recording"
 
@@ -183,7 +183,7 @@ class DatasetWriter:
                 self._start_videos()
             for key, encoder in self._encoders.items():
                 encoder.write(arrays[key])
-        except OSError as error:
+        except VIDEO_ERRORS as error:
             self.discard_episode()
             raise self._refused(error) from error
         self._task = task
@@ -217,7 +217,7 @@ class DatasetWriter:
             return self._store.commit(StagedEpisode(str(self._task), columns, videos, images, bool(success), info_text))
         except DatasetWriteError:
             raise
-        except OSError as error:
+        except VIDEO_ERRORS as error:
             raise self._refused(error) from error
         finally:
             self.discard_episode()
@@ -269,7 +269,7 @@ class DatasetWriter:
             return self._store.commit(StagedEpisode(task, columns, videos, images, success, info))
         except DatasetWriteError:
             raise
-        except OSError as error:
+        except VIDEO_ERRORS as error:
             raise self._refused(error) from error
         finally:
             self.discard_episode()
@@ -315,7 +315,7 @@ class DatasetWriter:
             for each in self._samples.values():
                 del each[1::2]
 
-    def _refused(self, error: OSError) -> DatasetWriteError:
+    def _refused(self, error: Exception) -> DatasetWriteError:
         free = shutil.disk_usage(self.root).free / 1e6
         return DatasetWriteError(
             f"{self.root}: the disk refused a write ({error}); {free:.0f} MB are free. The episode in progress was "
