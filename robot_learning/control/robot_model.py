@@ -10,6 +10,7 @@ import mujoco
 from robot_learning.contract import Contract, Simulation
 from robot_learning.control.assets import mjcf_path
 from robot_learning.control.renaming import ACTUATOR, JOINT, SITE, elements, rename
+from robot_learning.control.servos import is_limited_motor, is_position_servo, make_position_servo
 from robot_learning.errors import UserError
 
 GRIPPER_PREFIX = "gripper_"
@@ -23,7 +24,8 @@ def robot_spec(contract: Contract) -> mujoco.MjSpec:
     """The robot alone: arm and gripper, without lights and keyframes.
 
     Its base body sits at the origin, so that the world is the contract's base frame whatever stand the file gives it.
-    Its weight is compensated (`gravcomp`), as the controllers of real arms do: position servos alone sag by 1 cm.
+    Its arm actuators take joint positions (torque motors are made position servos), and its weight is compensated
+    (`gravcomp`), as the controllers of real arms do: position servos alone sag by 1 cm.
 
     Every joint, actuator and site that the contract names is found under that very name. Everything else of a separate
     gripper file carries `GRIPPER_PREFIX`, because arms and grippers share names ("base", "black", "visual").
@@ -43,6 +45,7 @@ def robot_spec(contract: Contract) -> mujoco.MjSpec:
         _attach_gripper(spec, gripper, simulation)
     for body in spec.bodies[1:]:
         body.gravcomp = 1.0
+    _require_position_servos(spec, contract, simulation)
     _move_base_to_origin(spec.joint(contract.joints.names[0]).parent)
     return spec
 
@@ -63,6 +66,19 @@ def _move_base_to_origin(body: Any) -> None:
         body = body.parent
     body.pos, body.quat = (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0)
     body.alt.type = mujoco.mjtOrientation.mjORIENTATION_QUAT
+
+
+def _require_position_servos(spec: mujoco.MjSpec, contract: Contract, simulation: Simulation) -> None:
+    limits = zip(simulation.arm_actuators, contract.joints.lower, contract.joints.upper, strict=True)
+    for name, lower, upper in limits:
+        actuator = spec.actuator(name)
+        if is_limited_motor(actuator):
+            make_position_servo(actuator, lower, upper)
+        elif not is_position_servo(actuator):
+            raise RobotModelError(
+                f"{simulation.arm}: actuator {name!r} takes no joint position; "
+                f"make it <position>, or a <motor> with a ctrlrange (its torque limits)"
+            )
 
 
 def _attach_gripper(spec: mujoco.MjSpec, gripper: mujoco.MjSpec, simulation: Simulation) -> None:

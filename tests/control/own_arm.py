@@ -10,6 +10,7 @@ JOINTS = tuple(f"j{i}" for i in range(1, 8))
 MJCF = """
 <mujoco model="own_arm">
   <compiler angle="radian"/>
+  <default><geom contype="0" conaffinity="0"/><joint armature="0.1"/><position dampratio="1"/></default>
   <worldbody>
     <light name="lamp" pos="0 0 3"/>
     <body name="pedestal" pos="0.3 0.2 0.1" euler="0 0 1">

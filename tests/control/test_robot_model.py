@@ -134,3 +134,32 @@ def test_a_name_both_files_have_is_an_error(contract: Contract, tmp_path: Path):
     )
     with pytest.raises(RobotModelError, match=r"both name something 'attachment_site'"):
         robot_spec(with_simulation(contract, gripper=str(gripper), tcp_site="attachment_site"))
+
+
+def motorised(tmp_path: Path, motor: str) -> Contract:
+    data = own_contract(tmp_path)
+    path = tmp_path / "own_arm.xml"
+    path.write_text(path.read_text().replace('<position name="a2" joint="j2" kp="500"/>', motor))
+    return Contract.from_dict(data)
+
+
+def test_a_torque_motor_becomes_a_position_servo_of_the_same_strength(tmp_path: Path):
+    own_arm = motorised(tmp_path, '<motor name="a2" joint="j2" ctrlrange="-80 80"/>')
+    model = robot_spec(own_arm).compile()
+    assert model.actuator("a2").forcerange.tolist() == [-80.0, 80.0]
+    data = mujoco.MjData(model)
+    data.qpos[:7] = data.ctrl[:7] = own_arm.joints.home
+    data.ctrl[1] = 0.8
+    for _ in range(1000):
+        mujoco.mj_step(model, data)
+    assert data.joint("j2").qpos[0] == pytest.approx(0.8, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    "motor",
+    ['<motor name="a2" joint="j2"/>', '<velocity name="a2" joint="j2" kv="10"/>'],
+    ids=["unlimited", "velocity"],
+)
+def test_an_actuator_that_takes_no_position_is_an_error(tmp_path: Path, motor: str):
+    with pytest.raises(RobotModelError, match="'a2' takes no joint position"):
+        robot_spec(motorised(tmp_path, motor))
