@@ -140,6 +140,8 @@ class VideoReader:
             decoder: Any = av.CodecContext.create(index.codec, "r")
             decoder.extradata = index.extradata
             decoder.thread_count = 1
+            # Without it damaged packets are patched up with pixels of other frames, silently.
+            decoder.options = {"err_detect": "explode"}
             self._decoders[key] = decoder
         return self._decoders[key]
 

@@ -238,10 +238,13 @@ def _rebuild(
     fresh = bookkeeping(len(kept), start, row["length"], tasks_kept.index(task), meta.fps)
     if any(not np.array_equal(columns[key].reshape(-1), values) for key, values in fresh.items()):
         tables.write_table(path, tables.frames_table(columns | fresh, meta.features))
-    images = {
-        key: Statistics.from_images(reader.frames(meta.video_path(row, key), sample_rows(row["length"])))
-        for key in meta.video_keys
-    }
+    known = tables.unflatten_stats(row)
+    images = {}
+    for key in meta.video_keys:
+        if key in known:
+            images[key] = Statistics.from_dict(known[key])
+        else:
+            images[key] = Statistics.from_images(reader.frames(meta.video_path(row, key), sample_rows(row["length"])))
     success = row.get("success", bool(columns["next.success"].any()))
     info = row.get("info") or json.dumps({"recovered": True})
     number = row["data/chunk_index"] * CHUNKS_SIZE + row["data/file_index"]
