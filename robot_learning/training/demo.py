@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from robot_learning.contract import Contract
 from robot_learning.data.files import WriterLock, write_json
 from robot_learning.envs.tasks import task as task_named
 from robot_learning.policies import read_checkpoint
@@ -212,6 +213,10 @@ class Demo:
                 matching = [seed for seed in seeds if (seed not in task.failed_seeds) == success]
                 clips += [Clip(name, seed, success) for seed in matching[:count]]
         film(self.checkpoint, clips, self.folder / "videos", config.processes)
+
+    def contract(self) -> Contract:
+        """The contract of the policy: the streams it reads, the action it writes."""
+        return read_checkpoint(self.checkpoint).contract
 
     def clips(self) -> list[Clip]:
         """The clips on the disk."""

@@ -36,8 +36,8 @@ class Clip:
 
     @property
     def speed(self) -> int:
-        """Failures last until the time limit and are shown at double speed."""
-        return 1 if self.success else 2
+        """Failures last until the time limit and are shown faster: a pretty picture takes 0.15 s to draw on a CPU."""
+        return 1 if self.success else 3
 
     @property
     def name(self) -> str:
@@ -108,13 +108,12 @@ def _episode(checkpoint: Path, clip: Clip) -> tuple[list[np.ndarray], bool]:
 
 
 def _picture(env: gymnasium.Env[Any, Any], observation: Mapping[str, np.ndarray], policy: Policy) -> np.ndarray:
-    """The overview `(H, W, 3)` with what the policy sees in its lower left corner."""
+    """The overview `(H, W, 3)` with what the policy sees in its upper right corner."""
     picture: np.ndarray = np.array(env.render())
-    left = INSET
-    for key in policy.contract.images:
+    right = picture.shape[1] - INSET
+    for key in reversed(policy.contract.images):
         height, width = observation[key].shape[:2]
-        bottom = picture.shape[0] - INSET
-        picture[bottom - height - 2 : bottom + 2, left - 2 : left + width + 2] = 255
-        picture[bottom - height : bottom, left : left + width] = observation[key]
-        left += width + INSET
+        picture[INSET - 2 : INSET + height + 2, right - width - 2 : right + 2] = 255
+        picture[INSET : INSET + height, right - width : right] = observation[key]
+        right -= width + INSET
     return picture

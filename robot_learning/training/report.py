@@ -1,0 +1,168 @@
+"""A report of a job as one HTML file that needs no other file, server or network."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robot_learning.data.files import write_atomic
+from robot_learning.training import figures
+from robot_learning.training.evaluation import EvaluationResult
+
+TEMPLATE = Path(__file__).with_name("report.html")
+CURVES = {"train/loss": "training", "validation/loss": "held-out episodes"}
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """A stage of the job: what it did, how long it worked [s], the command that repeats it."""
+
+    name: str
+    what: str
+    seconds: float
+    command: str
+
+
+@dataclass(frozen=True)
+class Film:
+    """A video file, the instruction it shows, how it ended, its seed and how much faster than real it runs."""
+
+    path: Path
+    instruction: str
+    success: bool
+    seed: int
+    speed: int = 1
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything the report shows.
+
+    Attributes:
+        title, subtitle: its heading. story: paragraphs that tell a stranger what was done.
+        result: the evaluation; instructions: what a person would say for each of its tasks.
+        curve: rows of training metrics.
+        demonstrations: by instruction, some episodes `(T, H, W, 3)`.
+        setup: name and value of what identifies the run; config: all settings as text.
+    """
+
+    title: str
+    subtitle: str
+    story: Sequence[str]
+    result: EvaluationResult
+    instructions: Mapping[str, str]
+    stages: Sequence[StageRow]
+    films: Sequence[Film] = ()
+    curve: Sequence[Mapping[str, Any]] = ()
+    demonstrations: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
+    setup: Sequence[tuple[str, str]] = ()
+    config: str = ""
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the report as HTML, whole or not at all."""
+    text = render(report)
+    write_atomic(path, lambda temporary: _write(temporary, text))
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def render(report: Report) -> str:
+    """The report as HTML."""
+    result = report.result
+    template = string.Template(TEMPLATE.read_text(encoding="utf-8"))
+    return template.substitute(
+        title=escape(report.title),
+        subtitle=escape(report.subtitle),
+        rate=percent(result.rate),
+        headline=escape(
+            f"{result.successes} of {result.episodes} fresh episodes succeeded; 95 % interval {between(result.interval)}"
+        ),
+        tasks="".join(_task(report, name) for name in result.tasks),
+        story="".join(f"<p>{escape(paragraph)}</p>" for paragraph in report.story),
+        stages=_stages(report.stages),
+        films=_films(report),
+        curve=figures.curves(report.curve, CURVES, "step", "gradient step", "loss"),
+        sheets="".join(_sheet(words, episodes) for words, episodes in report.demonstrations.items()),
+        commands="".join(
+            f'<p class="soft">{escape(row.name)}: {escape(row.what)}</p><pre>{escape(row.command)}</pre>'
+            for row in report.stages
+        ),
+        setup="".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in report.setup),
+        config=escape(report.config),
+    )
+
+
+def percent(rate: float) -> str:
+    """A rate for people."""
+    return f"{100 * rate:.0f} %"
+
+
+def between(interval: tuple[float, float]) -> str:
+    """An interval of rates for people."""
+    return f"{100 * interval[0]:.0f} to {100 * interval[1]:.0f} %"
+
+
+def _task(report: Report, name: str) -> str:
+    task = report.result.tasks[name]
+    words = escape(report.instructions[name])
+    counts = f"{task.successes} of {task.episodes} · 95 % interval {between(task.interval)}"
+    bar = figures.interval_bar(task.rate, task.interval, f"{words}: {percent(task.rate)}")
+    return f'<div class="task"><p><strong>{words}</strong><span class="soft">{counts}</span></p>{bar}</div>'
+
+
+def _stages(stages: Sequence[StageRow]) -> str:
+    longest = max((row.seconds for row in stages), default=0.0) or 1.0
+    total = sum(row.seconds for row in stages)
+    rows = [
+        f"<tr><th>{escape(row.name)}</th><td>{escape(row.what)}</td>"
+        f'<td style="width: 28%"><div class="share" style="width: {100 * row.seconds / longest:.1f}%"></div></td>'
+        f'<td class="number">{row.seconds:.0f} s</td></tr>'
+        for row in stages
+    ]
+    return "".join(rows) + f'<tr><th>all</th><td></td><td></td><td class="number"><b>{duration(total)}</b></td></tr>'
+
+
+def duration(seconds: float) -> str:
+    """A duration for people."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _films(report: Report) -> str:
+    sections = []
+    for name, words in report.instructions.items():
+        films = [film for film in report.films if film.instruction == words]
+        if films:
+            figures_ = "".join(_film(film) for film in films)
+            sections.append(f'<h3>{escape(words)}</h3><div class="films">{figures_}</div>')
+        if films and not report.result.tasks[name].failed_seeds:
+            sections.append('<p class="soft">No episode failed.</p>')
+    return "".join(sections)
+
+
+def _film(film: Film) -> str:
+    source = figures.data_uri(film.path.read_bytes(), "video/mp4")
+    kind, word = ("good", "success") if film.success else ("bad", "failure")
+    speed = f" · {film.speed} times as fast" if film.speed != 1 else ""
+    first = figures.jpeg(figures.poster(film.path))
+    return (
+        f'<figure><video controls loop muted playsinline preload="metadata" poster="{first}" src="{source}"></video>'
+        f'<figcaption><span class="tag {kind}">{word}</span> · seed {film.seed}{speed}</figcaption></figure>'
+    )
+
+
+def _sheet(words: str, episodes: Sequence[np.ndarray]) -> str:
+    picture = figures.jpeg(figures.contact_sheet(episodes), quality=88)
+    caption = f"“{escape(words)}”: {len(episodes)} of the demonstrations, one a row, from first to last picture"
+    return (
+        f'<figure class="sheet"><img alt="{escape(words)}" src="{picture}"><figcaption>{caption}</figcaption></figure>'
+    )
