@@ -54,7 +54,8 @@ class SpatialSoftmaxCNN(nn.Module):
         for index, (out, kernel, stride) in enumerate(zip(channels, kernels, strides, strict=True)):
             biased = index < len(channels) - 1  # the softmax over space would cancel the last layer's
             layers.append(nn.Conv2d(width, out, kernel, stride, kernel // 2, bias=biased))
-            width, h, w = out, (h - 1) // stride + 1, (w - 1) // stride + 1
+            h, w = ((side + 2 * (kernel // 2) - kernel) // stride + 1 for side in (h, w))
+            width = out
         self.convolutions = nn.ModuleList(layers)
         for layer in layers:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

@@ -21,6 +21,11 @@ def test_cnn_gives_two_numbers_per_channel_at_any_size(size: tuple[int, int]) ->
     assert encoder(torch.randn(2, 3, *size)).shape == (2, encoder.features) == (2, 12)
 
 
+def test_cnn_takes_even_kernels() -> None:
+    encoder = SpatialSoftmaxCNN((25, 30), channels=(4, 6), kernels=(6, 4), strides=(3, 1))
+    assert encoder(torch.randn(2, 3, 25, 30)).shape == (2, 12)
+
+
 def test_the_condition_changes_what_the_cnn_looks_at() -> None:
     torch.manual_seed(0)
     encoder = SpatialSoftmaxCNN((16, 16), channels=(4, 4), kernels=(3, 3), strides=(1, 1), condition=2)
