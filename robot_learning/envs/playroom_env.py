@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Dict
 from robot_learning.contract import ENVIRONMENT_STATE, Contract
 from robot_learning.envs import observation, tasks
 from robot_learning.envs.playroom import Playroom
-from robot_learning.envs.rendering import Camera
+from robot_learning.envs.rendering import Camera, require_display
 
 RENDER_SIZE = (480, 640)  # height, width of `render()`
 
@@ -89,6 +89,8 @@ class PlayroomEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         render_camera: str = "overview",
     ) -> None:
         self.task = tasks.task(task)
+        if render_mode == "human":
+            require_display()
         robot = contract if isinstance(contract, Contract) else Contract.load(contract)
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
         self.contract = observation.observed_contract(robot, cameras, height, width)
@@ -100,11 +102,11 @@ class PlayroomEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._camera = Camera(self.room.model, height, width)
         self._pretty = Camera(self.room.model, *RENDER_SIZE, pretty=True)
         self._viewer: Any = None
-        self.observation_space = Dict({key: _space(stream.shape, stream.dtype) for key, stream in self._streams()})
+        spaces: dict[str, gymnasium.Space[Any]] = {
+            key: _space(stream.shape, stream.dtype) for key, stream in sorted(self.contract.observation.items())
+        }
+        self.observation_space: Any = Dict(spaces)
         self.action_space = Box(-1.0, 1.0, (len(robot.action.names),), np.float32)
-
-    def _streams(self) -> list[tuple[str, Any]]:
-        return sorted(self.contract.observation.items())
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -155,7 +157,7 @@ class PlayroomEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             "instruction": self.task.instruction,
         }
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> np.ndarray | None:
         """A pretty picture `(480, 640, 3)` uint8 in mode `rgb_array`; in mode `human` updates the viewer's window."""
         if self.render_mode == "rgb_array":
             return self._pretty.render(self.room.data, self.render_camera)

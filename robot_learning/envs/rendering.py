@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import mujoco
 import numpy as np
 
@@ -11,6 +14,18 @@ from robot_learning.errors import UserError
 
 class RenderingError(UserError, RuntimeError):
     """No off-screen rendering here."""
+
+
+def require_display() -> None:
+    """Check that a window can be opened: without this, MuJoCo's viewer ends the whole process.
+
+    Raises:
+        RenderingError: there is no display.
+    """
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise RenderingError(
+            "render_mode 'human' needs a display and none is set (DISPLAY); use render_mode 'rgb_array'"
+        )
 
 
 class Camera:

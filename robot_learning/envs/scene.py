@@ -61,9 +61,9 @@ def _set_up_robot(robot: mujoco.MjSpec, contract: Contract) -> None:
 
 def _mounted_on(tcp: mujoco.MjsSite) -> tuple[np.ndarray, np.ndarray]:
     """Pose of the wrist camera in the body that carries the tcp site, as position [m] and MuJoCo quaternion (wxyz)."""
-    site_rotation = np.zeros(9)
-    mujoco.mju_quat2Mat(site_rotation, np.asarray(tcp.quat))
-    site_rotation = site_rotation.reshape(3, 3)
+    flat = np.zeros(9)
+    mujoco.mju_quat2Mat(flat, np.asarray(tcp.quat))
+    site_rotation = flat.reshape(3, 3)
     # A camera looks along its -z with +y up: start from "looking along the tool's z", then lean towards the fingertips.
     s, c = np.sin(WRIST_CAMERA_TILT), np.cos(WRIST_CAMERA_TILT)
     z_axis = -np.array([-s, 0.0, c])

@@ -11,6 +11,8 @@ from robot_learning.envs.demonstrator.scripts import SCRIPTS, WAYS
 from robot_learning.envs.playroom import Playroom
 from robot_learning.envs.tasks import task as task_named
 
+MISS = 0.35  # how far a failure on purpose steers aside, in action units
+
 
 @dataclass(frozen=True)
 class DemonstratorConfig:
@@ -33,12 +35,14 @@ class Demonstrator:
     """Solves a task of one playroom from the state of its objects, one action a tick.
 
     `reset(task)` begins an episode in a new style; `act()` gives the next action `(5,)`, and tries again, in another
-    way, when an attempt has ended without success. `failing` tells that this episode is a failure on purpose.
+    way, when an attempt has ended without success. `attempts` counts the attempts of this episode; `failing` tells that
+    it is a failure on purpose.
     """
 
     def __init__(self, room: Playroom, rng: np.random.Generator, config: DemonstratorConfig | None = None) -> None:
         self.room, self.rng, self.config = room, rng, config or DemonstratorConfig()
         self.failing = False
+        self.attempts = 0
         self._motion: Motion | None = None
 
     def reset(self, task: str, way: int | None = None) -> None:
@@ -47,10 +51,14 @@ class Demonstrator:
         self.failing = bool(self.rng.random() < self.config.failure_rate)
         self.way = int(self.rng.integers(WAYS.get(task, 2))) if way is None else way
         self._noise = np.zeros(5)
-        self._miss = self.rng.normal(0.0, 1.0, 2) if self.failing else None
+        self.attempts = 0
+        aside = self.rng.uniform(-np.pi, np.pi)
+        self._miss = MISS * np.array([np.cos(aside), np.sin(aside)])
+        self._patience = int(self.rng.integers(8, 18)) if self.failing else None
         self._attempt()
 
     def _attempt(self) -> None:
+        self.attempts += 1
         config = self.config
         self.style = Style(
             way=self.way,
@@ -63,6 +71,10 @@ class Demonstrator:
 
     def act(self) -> np.ndarray:
         """The next action `(5,)` float32 in [-1, 1]."""
+        if self._patience is not None:
+            self._patience -= 1
+            if self._patience < 0:
+                return np.zeros(5, dtype=np.float32)
         for _ in range(3):
             assert self._motion is not None, "call reset(task) first"
             action = next(self._motion, None)
@@ -80,6 +92,6 @@ class Demonstrator:
         effort = min(1.0, float(np.abs(action[:4]).max()) / 0.6)
         noisy = action.copy()
         noisy[:4] += self.style.noise * effort * self._noise[:4] * (1, 1, 0.6, 0.5)
-        if self._miss is not None and effort > 0.1:
-            noisy[:2] += 0.25 * self._miss
+        if self.failing and effort > 0.1:
+            noisy[:2] += self._miss
         return np.clip(noisy, -1.0, 1.0).astype(np.float32)

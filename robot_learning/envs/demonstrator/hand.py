@@ -87,7 +87,7 @@ class Hand:
             return target() if callable(target) else target
 
         yield from self.above(point(), yaw)
-        yield from self.move(lambda: point() + (0.0, 0.0, hover), yaw, precision=0.010)
+        yield from self.move(lambda: point() + np.array([0.0, 0.0, hover]), yaw, precision=0.010)
         yield from self.move(point, yaw, speed)
 
     def grip(self, position: float, ticks: int = 8) -> Motion:
