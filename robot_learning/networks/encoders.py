@@ -14,6 +14,8 @@ class SpatialSoftmax(nn.Module):
     `(B, C, H, W)` -> `(B, 2 C)`: all x then all y in [-1, 1], right and down positive. The temperature is learned.
     """
 
+    grid: Tensor
+
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
         y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")

@@ -47,7 +47,8 @@ class VisuomotorSpec:
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> VisuomotorSpec:
         """Reverse of `to_dict`, lists becoming tuples."""
-        return VisuomotorSpec(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return VisuomotorSpec(**fields)
 
 
 class VisuomotorNetwork(nn.Module):
@@ -57,11 +58,12 @@ class VisuomotorNetwork(nn.Module):
         super().__init__()
         self.spec = spec
         self.task_embedding = nn.Embedding(spec.tasks, spec.task_embedding)
-        self.encoders = nn.ModuleList(
+        encoders = [
             SpatialSoftmaxCNN(spec.image_size, spec.channels, spec.kernels, spec.strides, spec.task_embedding)
             for _ in spec.images
-        )
-        joined = sum(e.features for e in self.encoders) + sum(spec.vectors.values()) + spec.task_embedding
+        ]
+        self.encoders = nn.ModuleList(encoders)
+        joined = sum(e.features for e in encoders) + sum(spec.vectors.values()) + spec.task_embedding
         self.trunk = mlp(joined, spec.hidden, dropout=spec.dropout)
         self.head = make_head(spec.head, spec.hidden[-1], spec.horizon, spec.action, spec.components)
 

@@ -78,7 +78,8 @@ class ChunkPolicy:
             }
             vectors = {key: self._vector(key, observation[key]) for key in spec.vectors}
             mode = self.network.mode(self.network(images, vectors, index))[0].numpy()
-        return np.clip(self.normalizer.restore("action", mode), -1.0, 1.0)
+        chunk: np.ndarray = np.clip(self.normalizer.restore("action", mode), -1.0, 1.0)
+        return chunk
 
     def _vector(self, key: str, value: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(self.normalizer.normalize(key, value)[self.selected[key]])[None]
