@@ -77,12 +77,16 @@ class DatasetWriter:
             config: the caller's resolved configuration, kept in `meta/robot_learning.json`.
 
         Raises:
-            DatasetError: something else is at `root`, or the rate is not a whole number of frames a second.
+            DatasetError: something else is at `root`, the rate is not a whole number of frames a second, or an image
+                has an odd side.
             DatasetLockedError: another process is creating it.
         """
         root = Path(root)
         if contract.rate != int(contract.rate):
             raise DatasetError(f"rate: expected whole frames a second (LeRobot v3), found {contract.rate} Hz")
+        for key, stream in contract.images.items():
+            if stream.shape[0] % 2 or stream.shape[1] % 2:
+                raise DatasetError(f"{key}: expected an even height and width (video), found {stream.shape}")
         _refuse_occupied(root)
         root.mkdir(parents=True, exist_ok=True)
         lock = WriterLock(root)

@@ -1,0 +1,201 @@
+"""Pictures of a dataset for a person's eye: contact sheets, a video grid, and a page that shows them all."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from robot_learning.data.dataset import Dataset
+from robot_learning.data.files import DatasetError, write_atomic
+from robot_learning.data.video import VideoConfig, VideoEncoder
+
+Track = Callable[[Iterable[Any]], Iterable[Any]]
+INK, PAPER, GOOD, BAD = (30, 30, 30), (250, 250, 250), (20, 130, 60), (180, 40, 40)
+LABEL, TITLE, GAP = 132, 34, 3  # [pixels]
+VIDEO_GRID = (3, 4)  # rows, columns
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a contact sheet: frames `start` to `end` (exclusive, global) of an episode."""
+
+    episode: int
+    start: int
+    end: int
+
+
+def find_camera(dataset: Dataset, name: str | None) -> str:
+    """The image feature called `name`, in full ("observation.images.front") or short ("front"); the first when None.
+
+    Raises:
+        DatasetError: there is no such camera; the message lists them.
+    """
+    for key in dataset.image_keys:
+        if name is None or name in (key, key.rsplit(".", 1)[-1]):
+            return key
+    raise DatasetError(f"{dataset.root}: expected one of the cameras {dataset.image_keys}, found {name!r}")
+
+
+def spread(count: int, limit: int) -> list[int]:
+    """At most `limit` of the numbers below `count`, evenly spaced."""
+    numbers: list[int] = np.unique(np.linspace(0, count - 1, min(count, limit)).round().astype(int)).tolist()
+    return numbers
+
+
+def rows_of(dataset: Dataset, episodes: Sequence[int], row_seconds: float) -> list[Row]:
+    """One row for each episode, several for one that is longer than `row_seconds`."""
+    rows = []
+    for episode in episodes:
+        start, end = (int(bound) for bound in dataset.episode_ranges[episode])
+        count = max(1, int(np.ceil((end - start) / (row_seconds * dataset.fps))))
+        bounds = np.linspace(start, end, count + 1).round().astype(int)
+        rows += [Row(episode, int(a), int(b)) for a, b in pairwise(bounds)]
+    return rows
+
+
+def contact_sheet(
+    dataset: Dataset, camera: str, rows: Sequence[Row], title: str, columns: int, height: int
+) -> Image.Image:
+    """Rows of evenly spaced frames of a camera, `height` pixels each, with episode number, time and success."""
+    shape = dataset.features[camera].shape
+    width = round(height * shape[1] / shape[0])
+    sheet = Image.new("RGB", (LABEL + columns * (width + GAP), TITLE + len(rows) * (height + GAP)), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((8, 6), title, INK, ImageFont.load_default(18))
+    for number, row in enumerate(rows):
+        top = TITLE + number * (height + GAP)
+        _label(draw, dataset, row, top)
+        shown = np.linspace(row.start, row.end - 1, columns).round().astype(int)
+        for column, image in enumerate(dataset.images(camera, shown)):
+            tile = Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
+            sheet.paste(tile, (LABEL + column * (width + GAP), top))
+    return sheet
+
+
+def _save_png(sheet: Image.Image, path: Path) -> None:
+    sheet.save(path, "PNG")
+
+
+def _label(draw: ImageDraw.ImageDraw, dataset: Dataset, row: Row, top: int) -> None:
+    first, last = dataset.episode_ranges[row.episode]
+    success = bool(dataset.episode_success[row.episode])
+    draw.text((8, top + 4), f"episode {row.episode}", INK, ImageFont.load_default(16))
+    begin, end = ((bound - first) / dataset.fps for bound in (row.start, row.end))
+    draw.text((8, top + 26), f"{_clock(begin)} - {_clock(end)}", INK, ImageFont.load_default(14))
+    if row.end == last:
+        text, colour = ("success", GOOD) if success else ("no success", BAD)
+        draw.text((8, top + 46), text, colour, ImageFont.load_default(14))
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{seconds % 60:04.1f}"
+
+
+def video_grid(dataset: Dataset, camera: str, episodes: Sequence[int], path: Path, height: int) -> None:
+    """An mp4 of up to 12 episodes side by side, each framed green or red once it has ended."""
+    grid_rows = min(VIDEO_GRID[0], int(np.ceil(len(episodes) / VIDEO_GRID[1])))
+    grid_columns = min(VIDEO_GRID[1], len(episodes))
+    shape = dataset.features[camera].shape
+    height, width = height // 2 * 2, round(height * shape[1] / shape[0]) // 2 * 2
+    episodes = list(episodes)[: grid_rows * grid_columns]
+    bounds = dataset.episode_ranges[episodes]
+    length = int((bounds[:, 1] - bounds[:, 0]).max())
+    success = dataset.episode_success
+
+    def encode(temporary: Path) -> None:
+        encoder = VideoEncoder(
+            temporary, (grid_rows * height, grid_columns * width, 3), dataset.fps, VideoConfig(gop=20, crf=23)
+        )
+        for t in range(length + dataset.fps):
+            canvas = Image.new("RGB", (grid_columns * width, grid_rows * height), INK)
+            for cell, (episode, (start, end)) in enumerate(zip(episodes, bounds, strict=True)):
+                at = (cell % grid_columns * width, cell // grid_columns * height)
+                image = dataset.images(camera, [min(start + t, end - 1)])[0]
+                canvas.paste(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR), at)
+                draw = ImageDraw.Draw(canvas)
+                draw.text(
+                    (at[0] + 6, at[1] + 4),
+                    str(episode),
+                    PAPER,
+                    ImageFont.load_default(14),
+                    stroke_width=2,
+                    stroke_fill=INK,
+                )
+                if start + t >= end:
+                    corner = (at[0] + width - 1, at[1] + height - 1)
+                    draw.rectangle((*at, *corner), outline=GOOD if success[episode] else BAD, width=5)
+            encoder.write(np.asarray(canvas))
+        encoder.close()
+
+    write_atomic(path, encode)
+
+
+def view(
+    dataset: Dataset,
+    output: Path,
+    cameras: Sequence[str] = (),
+    columns: int = 8,
+    height: int = 144,
+    episodes_per_task: int = 8,
+    row_seconds: float = 20.0,
+    video: bool = False,
+    track: Track = lambda items: items,
+) -> Path:
+    """Write a contact sheet per task and camera (and a video grid) with an `index.html` to `output`; returns the page.
+
+    Episodes of a task are taken evenly from first to last, at most `episodes_per_task` of them.
+
+    Raises:
+        DatasetError: the dataset is empty or has no such camera.
+    """
+    if not dataset.num_episodes:
+        raise DatasetError(f"{dataset.root}: expected episodes to look at, found none")
+    keys = [find_camera(dataset, name) for name in cameras] or [find_camera(dataset, None)]
+    output.mkdir(parents=True, exist_ok=True)
+    sections = []
+    tasks = list(dict.fromkeys(dataset.episode_tasks))
+    for number, task in enumerate(track(tasks)):
+        members = [e for e, t in enumerate(dataset.episode_tasks) if t == task]
+        chosen = [members[i] for i in spread(len(members), episodes_per_task)]
+        rate = f"{int(dataset.episode_success[members].sum())} of {len(members)} episodes succeeded"
+        files = []
+        for key in keys:
+            name = f"task_{number:02d}_{key.rsplit('.', 1)[-1]}"
+            sheet = contact_sheet(
+                dataset, key, rows_of(dataset, chosen, row_seconds), f'"{task}"   {rate}', columns, height
+            )
+            write_atomic(output / f"{name}.png", partial(_save_png, sheet))
+            files.append(f"{name}.png")
+            if video:
+                video_grid(dataset, key, chosen, output / f"{name}.mp4", height)
+                files.append(f"{name}.mp4")
+        sections.append((task, rate, files))
+    page = output / "index.html"
+    write_atomic(page, lambda temporary: _write_page(temporary, dataset, sections))
+    return page
+
+
+def _write_page(path: Path, dataset: Dataset, sections: list[tuple[str, str, list[str]]]) -> None:
+    parts = [
+        "<!doctype html><meta charset='utf-8'>",
+        f"<title>{html.escape(dataset.root.name)}</title>",
+        "<style>body{font:16px sans-serif;margin:2em;background:#fafafa;color:#222}img,video{max-width:100%}</style>",
+        f"<h1>{html.escape(dataset.root.name)}</h1>",
+        f"<p>{dataset.num_episodes} episodes, {dataset.num_frames} frames at {dataset.fps} Hz, {len(sections)} tasks</p>",
+    ]
+    for task, rate, files in sections:
+        parts.append(f"<h2>{html.escape(task)}</h2><p>{html.escape(rate)}</p>")
+        for name in files:
+            if name.endswith(".mp4"):
+                parts.append(f"<video src='{name}' controls loop autoplay muted></video>")
+            else:
+                parts.append(f"<img src='{name}' alt='{html.escape(task)}'>")
+    path.write_text("\n".join(parts) + "\n", encoding="utf-8")
