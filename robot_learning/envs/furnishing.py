@@ -70,7 +70,7 @@ def block_in_drawer(room: Playroom, rng: np.random.Generator) -> None:
     opening = room.joint("drawer")
     point = (
         rng.uniform(-0.60, -0.50) * opening,
-        -0.13 + rng.uniform(-0.075, 0.075),
+        -0.13 + rng.uniform(-0.055, 0.055),
         DRAWER_FLOOR + BLOCK_HALF_WIDTH + 0.001,
     )
     yaw = rng.uniform(-0.45, 0.45) + rng.choice([0.0, np.pi])
@@ -79,7 +79,7 @@ def block_in_drawer(room: Playroom, rng: np.random.Generator) -> None:
 
 def block_in_shelf(room: Playroom, rng: np.random.Generator) -> None:
     """Put the block flat on the shelf's floor, roughly along the door's travel."""
-    point = (rng.uniform(0.068, 0.092), rng.uniform(-0.030, 0.030), SHELF_FLOOR + BLOCK_HALF_WIDTH + 0.001)
+    point = (rng.uniform(0.056, 0.080), rng.uniform(-0.030, 0.030), SHELF_FLOOR + BLOCK_HALF_WIDTH + 0.001)
     yaw = np.pi / 2 + rng.uniform(-0.30, 0.30) + rng.choice([0.0, np.pi])
     room.set_block(room.to_world("shelf", point), room.pose("shelf")[1] + yaw)
 

@@ -188,7 +188,7 @@ def put_into_shelf(hand: Hand) -> Motion:
     yield from _lift(hand, TRAVEL_HEIGHT)
     lie = room.pose("shelf")[1] + (np.pi / 2 if hand.style.way % 2 == 0 else 0.0)
     yaw = nearest_grasp(lie, grasp)
-    over = room.to_world("shelf", (0.079, 0.0, TRAVEL_HEIGHT))
+    over = room.to_world("shelf", (0.071, 0.0, TRAVEL_HEIGHT))
     yield from hand.move(over, yaw, precision=0.012)
     yield from hand.move(over - np.array([0, 0, TRAVEL_HEIGHT - 0.047]), yaw, speed=0.6, precision=0.010)
     yield from _let_go(hand)
