@@ -6,7 +6,7 @@ import dataclasses
 import multiprocessing
 import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,23 +53,25 @@ class Clip:
 
 
 def film(checkpoint: Path, clips: Sequence[Clip], folder: Path, processes: int = 2) -> None:
-    """Film the `clips` that `folder` lacks; each appears there once it is whole.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C; what is filmed stays.
-    """
+    """Film the `clips` that `folder` lacks; each appears there once it is whole. `processes` 0 films in this process."""
     have = {(clip.task, clip.seed) for clip in Clip.found(folder)}
     jobs = [(checkpoint, clip, folder) for clip in clips if (clip.task, clip.seed) not in have]
     if not jobs:
         return
+    folder.mkdir(parents=True, exist_ok=True)
+    with ProgressBar("film", len(jobs), "episodes") as bar:
+        for done, _ in enumerate(_results(jobs, processes), start=1):
+            bar.update(done)
+
+
+def _results(jobs: list[tuple[Path, Clip, Path]], processes: int) -> Iterator[None]:
+    if processes == 0:
+        yield from map(_film, jobs)
+        return
     # spawned, not forked: a copy of this process's GL context and torch threads would not work
     context = multiprocessing.get_context("spawn")
-    with (
-        ProgressBar("film", len(jobs), "episodes") as bar,
-        context.Pool(max(1, min(processes, len(jobs))), _start_worker) as pool,
-    ):
-        for done, _ in enumerate(pool.imap_unordered(_film, jobs), start=1):
-            bar.update(done)
+    with context.Pool(min(processes, len(jobs)), _start_worker) as pool:
+        yield from pool.imap_unordered(_film, jobs)
 
 
 def _start_worker() -> None:
