@@ -20,6 +20,8 @@ class Config:
 
     root: tyro.conf.Positional[Path]
     """Folder of the dataset."""
+    elements: bool = False
+    """Name every element of each feature with its unit, not only the first and the last."""
     json: bool = False
     """Print one JSON object instead of tables."""
 
@@ -46,11 +48,11 @@ def run(config: Config) -> int:
     features = Table("feature", "type", "shape", "elements", "min", "max")
     for key, feature in dataset.features.items():
         stats = dataset.stats.get(key) if dataset.num_frames else None
-        elements = ", ".join(f"{n} [{u}]" for n, u in zip(feature.names, feature.units, strict=False)) or ", ".join(
-            feature.names
-        )
+        elements = [f"{n} [{u}]" for n, u in zip(feature.names, feature.units, strict=False)] or list(feature.names)
+        shown = ", ".join(elements if config.elements else elements[:2])
+        shown += "" if config.elements or len(elements) <= 2 else f" ... {elements[-1]}"
         low, high = (f"{stats.min.min():.3g}", f"{stats.max.max():.3g}") if stats else ("", "")
-        features.add_row(key, feature.dtype, str(feature.shape), elements.replace("[", r"\["), low, high)
+        features.add_row(key, feature.dtype, str(feature.shape), shown.replace("[", r"\["), low, high)
     console.print(features)
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class Dataset:
         rows = self._meta.episodes
         bounds = [(row["dataset_from_index"], row["dataset_to_index"]) for row in rows]
         self.episode_ranges = np.array(bounds, dtype=np.int64).reshape(-1, 2)
+        self._ends: list[int] = self.episode_ranges[:, 1].tolist()
         self.contract: Contract | None = self._meta.contract
         known = tables.read_tasks(self.root) if rows else []
         self.tasks: list[str] = known[: int(self._meta.info.get("total_tasks", len(known)))]
@@ -277,11 +279,15 @@ class Dataset:
                 f"{key}: expected images stored as video, found dtype {feature.dtype!r} (PNG in parquet)"
             )
         out = np.empty((len(indices), *feature.shape), np.uint8)
-        episodes = self.episode_of(indices)
-        for episode in dict.fromkeys(episodes.tolist()):
-            rows = np.flatnonzero(episodes == episode)
+        # Plain lists: for the few indices of a frame or a window they are faster than arrays.
+        places: dict[int, tuple[list[int], list[int]]] = {}
+        for row, index in enumerate(indices.tolist()):
+            rows, members = places.setdefault(bisect_right(self._ends, index), ([], []))
+            rows.append(row)
+            members.append(index)
+        for episode, (rows, members) in places.items():
             path, shift = self._video_shift(key, episode)
-            self._reader.frames(path, indices[rows] + shift, out, rows)
+            self._reader.frames(path, [index + shift for index in members], out, rows)
         return out
 
     def _video_shift(self, key: str, episode: int) -> tuple[Path, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ class VideoReader:
         return self._open(path)[0]
 
     def frames(
-        self, path: Path, numbers: np.ndarray, out: np.ndarray | None = None, rows: np.ndarray | None = None
+        self, path: Path, numbers: Sequence[int], out: np.ndarray | None = None, rows: Sequence[int] | None = None
     ) -> np.ndarray:
         """Frames `numbers` (presentation order, any order, repeats allowed) of `path` as `(n, H, W, 3)` uint8.
 
@@ -99,11 +100,11 @@ class VideoReader:
         with self._lock:
             index, descriptor = self._open(path)
             if out is None or rows is None:
-                out, rows = np.empty((len(numbers), *index.shape), np.uint8), np.arange(len(numbers))
+                out, rows = np.empty((len(numbers), *index.shape), np.uint8), range(len(numbers))
             if out.shape[1:] != index.shape:
                 raise DamagedDatasetError(path, f"images of shape {out.shape[1:]}", f"{index.shape}", self.root)
             wanted: dict[int, list[int]] = {}
-            for row, number in zip(rows.tolist(), numbers.tolist(), strict=True):
+            for row, number in zip(rows, numbers, strict=True):
                 if not 0 <= number < len(index):
                     raise DamagedDatasetError(path, f"at least {number + 1} frames", f"{len(index)}", self.root)
                 wanted.setdefault(index.order[number], []).append(row)
@@ -173,4 +174,7 @@ class VideoReader:
     def _store(self, frames: list[Any], rows_of: dict[int, list[int]], out: np.ndarray) -> None:
         for frame in frames:
             for row in rows_of.pop(frame.pts, ()):
-                out[row] = self._reformatter.reformat(frame, format="rgb24", **ONE_THREAD).to_ndarray()
+                plane: Any = self._reformatter.reformat(frame, format="rgb24", **ONE_THREAD).planes[0]
+                height, width, channels = out.shape[1:]
+                pixels = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, : width * channels]
+                out[row] = pixels.reshape(height, width, channels)

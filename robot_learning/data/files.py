@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,16 @@ def read_json(path: Path, root: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise DamagedDatasetError(path, "a JSON object", type(data).__name__, root)
     return data
+
+
+@contextmanager
+def remove_on_error(folder: Path) -> Iterator[None]:
+    """Remove `folder`, which was made just before, when the work inside fails: half a copy helps nobody."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 class WriterLock:

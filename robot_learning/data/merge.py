@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robot_learning.data.dataset import Dataset
-from robot_learning.data.files import DatasetError
+from robot_learning.data.files import DatasetError, remove_on_error
 from robot_learning.data.schema import bookkeeping_features, contract_features
 from robot_learning.data.video import VideoConfig
 from robot_learning.data.writer import DatasetWriter
@@ -47,7 +47,10 @@ def merge_datasets(sources: Sequence[Path], output: Path, track: Track = lambda 
     video = VideoConfig(**first.recording_info.get("video", {}))
     config = {"merged_from": [str(source) for source in sources]}
     episodes = [(dataset, episode) for dataset in datasets for episode in range(dataset.num_episodes)]
-    with DatasetWriter.create(output, contract, video, first.info.get("robot_type"), extra, config) as writer:
+    with (
+        DatasetWriter.create(output, contract, video, first.info.get("robot_type"), extra, config) as writer,
+        remove_on_error(output),
+    ):
         for dataset, episode in track(episodes):
             writer.copy_episode(dataset, episode)
         return writer.num_episodes

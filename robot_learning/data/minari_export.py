@@ -8,6 +8,7 @@ marked truncated at its last step.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -54,13 +55,22 @@ def export_minari(dataset: Dataset, dataset_id: str, jpeg: bool = False, track: 
         if "jpeg_encoding" in inspect.signature(minari.create_dataset_from_buffers).parameters
         else {}
     )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="minari")  # author, permalink: not ours to know
+        _export(dataset, dataset_id, options, minari.create_dataset_from_buffers, EpisodeBuffer, track)
+    return dataset.num_episodes
+
+
+def _export(
+    dataset: Dataset, dataset_id: str, options: dict[str, Any], create: Any, buffer_type: Any, track: Track
+) -> None:
     target: Any = None
     for number in track(range(dataset.num_episodes)):
         episode = dataset.episode(number)
-        buffer = EpisodeBuffer(id=number, **episode_arrays(episode))
+        buffer = buffer_type(id=number, **episode_arrays(episode))
         if target is None:
             try:
-                target = minari.create_dataset_from_buffers(
+                target = create(
                     dataset_id,
                     [buffer],
                     observation_space=observation_space(dataset),
@@ -78,7 +88,6 @@ def export_minari(dataset: Dataset, dataset_id: str, jpeg: bool = False, track: 
             target.update_dataset_from_buffer([buffer])
         metadata = {"task": episode.task, "success": episode.success}
         target.storage.update_episode_metadata([metadata], [number])
-    return dataset.num_episodes
 
 
 def episode_arrays(episode: Episode) -> dict[str, Any]:

@@ -244,7 +244,9 @@ def _rebuild(
         if key in known:
             images[key] = Statistics.from_dict(known[key])
         else:
-            images[key] = Statistics.from_images(reader.frames(meta.video_path(row, key), sample_rows(row["length"])))
+            images[key] = Statistics.from_images(
+                reader.frames(meta.video_path(row, key), sample_rows(row["length"]).tolist())
+            )
     success = row.get("success", bool(columns["next.success"].any()))
     info = row.get("info") or json.dumps({"recovered": True})
     number = row["data/chunk_index"] * CHUNKS_SIZE + row["data/file_index"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from robot_learning.contract import IMAGE_PREFIX, STATE, Action, Contract, Gripper, Joints, Stream, Workspace
 from robot_learning.data.episode import Episode
-from robot_learning.data.files import DatasetError
+from robot_learning.data.files import DatasetError, remove_on_error
 from robot_learning.data.minari_export import MissingExtraError
 from robot_learning.data.writer import DatasetWriter
 
@@ -64,7 +64,7 @@ def import_robomimic(
         _require_keys(first, [*state_keys, *images], source)
         contract = contract or contract_of(file, first, state_keys, images)
         config = {"imported_from": str(source), "state_keys": list(state_keys), "image_keys": images}
-        with DatasetWriter.create(output, contract, config=config) as writer:
+        with DatasetWriter.create(output, contract, config=config) as writer, remove_on_error(output):
             for name in track(demos):
                 writer.add_episode(_episode(file["data"][name], name, task, state_keys, images))
             return writer.num_episodes
