@@ -9,7 +9,7 @@ Ctrl-C at any moment; the same command again goes on.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -27,6 +27,8 @@ class RenderingMissingError(UserError, RuntimeError):
 class Config:
     """Flags of `robot-learning demo`."""
 
+    until: Literal["collect", "train", "evaluate", "report"] = "report"
+    """Stop after this stage."""
     demo: Annotated[DemoConfig, tyro.conf.arg(name="")] = field(default_factory=DemoConfig)
 
 
@@ -36,7 +38,10 @@ def run(config: Config) -> int:
         if check.status == doctor.FAIL:
             raise RenderingMissingError(f"no camera pictures on this machine ({check.found}); {check.mend}")
     demo = Demo(config.demo)
-    result = demo.run()
+    result = demo.run(config.until)
+    if config.until != "report":
+        print(f"{config.until}: done, in {demo.folder}; go on with: {config.demo.command()}")
+        return 0
     report = write_results(demo)
     for line in result.lines():
         print(line)

@@ -31,6 +31,7 @@ from robot_learning.training.intervals import wilson
 from robot_learning.training.offline import train
 from robot_learning.training.stages import JobError, Stages
 
+STAGES = ("collect", "train", "evaluate", "report")
 SEEDS_PER_TASK = 1000  # demonstrations of the task number k start from the seeds seed + 1000 k and up
 BLOCK = 25  # episodes of each task that are committed together
 FILMED = {True: 2, False: 2}  # successes and failures of each task to show
@@ -50,7 +51,7 @@ class DemoConfig:
     """Evaluation episodes of each task, from seeds that no demonstration used."""
     steps: int = 2500
     """Gradient steps of behaviour cloning, fewer where they would not fit into `train_seconds`."""
-    train_seconds: float = 300.0
+    train_seconds: float = 240.0
     """Upper limit of the training time [s]."""
     image_size: int = 96
     """Height and width of the camera pictures [pixel]."""
@@ -64,6 +65,15 @@ class DemoConfig:
     def settings(self) -> dict[str, Any]:
         """What must be equal for a second run to go on with the first."""
         return {k: v for k, v in dataclasses.asdict(self).items() if k not in ("output", "processes")}
+
+    def command(self, **changes: Any) -> str:
+        """The command line of this config with `changes`; flags at their defaults are left out."""
+        words = ["robot-learning demo"]
+        for name, value in {**dataclasses.asdict(self), **changes}.items():
+            if value != getattr(type(self), name, None):
+                values = value if isinstance(value, (tuple, list)) else [value]
+                words += [f"--{name.replace('_', '-')}", *(str(v) for v in values)]
+        return " ".join(words)
 
     def check(self) -> None:
         """Refuse what makes no experiment (`JobError`, `UnknownTaskError`)."""
@@ -97,19 +107,23 @@ class Demo:
         self.dataset = self.folder / "dataset"
         self.checkpoint = self.folder / "train" / "checkpoints" / "last"
 
-    def run(self) -> EvaluationResult:
-        """Every stage in turn. Ctrl-C raises `KeyboardInterrupt` and leaves what is done for the next session.
+    def run(self, until: str = STAGES[-1]) -> EvaluationResult:
+        """Every stage in turn up to `until`. Ctrl-C raises `KeyboardInterrupt` and leaves what is done for the next session.
 
         Raises:
             DatasetLockedError: another process works on this job.
         """
+        work = {
+            "collect": (f"{self.config.demonstrations} demonstrations of each task", self.collect),
+            "train": ("behaviour cloning on them", self.train),
+            "evaluate": (f"{self.config.episodes} fresh episodes of each task", self.evaluate),
+            "report": ("filming successes and failures", self.film),
+        }
         lock = WriterLock(self.folder)
         lock.acquire()
         try:
-            self._stage("collect", f"{self.config.demonstrations} demonstrations of each task", self.collect)
-            self._stage("train", "behaviour cloning on them", self.train)
-            self._stage("evaluate", f"{self.config.episodes} fresh episodes of each task", self.evaluate)
-            self._stage("report", "filming successes and failures", self.film)
+            for name in STAGES[: STAGES.index(until) + 1]:
+                self._stage(name, *work[name])
         finally:
             lock.release()
         return self.result()
@@ -171,7 +185,7 @@ class Demo:
     def _blocks(self) -> list[dict[str, Any]]:
         """The blocks measured so far, none when they measured other weights."""
         path = self.folder / "evaluation.json"
-        if not path.is_file():
+        if not path.is_file() or not self.checkpoint.is_dir():
             return []
         data = json.loads(path.read_text(encoding="utf-8"))
         blocks: list[dict[str, Any]] = data["blocks"] if data["weights"] == self._weights() else []

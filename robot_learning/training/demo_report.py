@@ -108,23 +108,23 @@ def _story(demo: Demo, dataset: Dataset, steps: int) -> list[str]:
 def _stages(demo: Demo) -> list[StageRow]:
     config, folder = demo.config, demo.folder
     names = " ".join(config.tasks)
-    steps = read_config(folder / "train").steps
+    training = read_config(folder / "train")
     what = {
         "collect": (
             f"{config.demonstrations} demonstrations of each task with two cameras",
-            f"robot-learning collect {names}",
+            config.command(output=f"{folder}-again", until="collect"),
         ),
         "train": (
             "behaviour cloning from pictures",
-            f"robot-learning train bc --dataset {demo.dataset} --run {folder / 'train-again'} --held-out 1 --steps {steps} "
-            f"--seed {config.seed}",
+            f"robot-learning train bc --dataset {demo.dataset} --run {folder / 'train-again'} --held-out 1 "
+            f"--steps {training.steps} --seed {config.seed} --threads {training.threads}",
         ),
         "evaluate": (
             f"{config.episodes} fresh episodes of each task",
             f"robot-learning evaluate {demo.checkpoint} --task {names} --episodes {config.episodes} "
             f"--seed {config.evaluation_seed}",
         ),
-        "report": ("films and this page", f"robot-learning demo --output {folder}"),
+        "report": ("films and this page", config.command()),
     }
     return [StageRow(name, words, demo.stages[name].seconds, command) for name, (words, command) in what.items()]
 

@@ -94,6 +94,18 @@ def test_a_second_run_repeats_nothing(demo: Demo) -> None:
     assert (demo.stages.path.read_text(), len(read_metrics(demo.folder / "train"))) == before
 
 
+def test_the_command_names_only_what_was_changed() -> None:
+    assert DemoConfig(output="runs/a", tasks=("open_drawer",)).command() == (
+        "robot-learning demo --output runs/a --tasks open_drawer"
+    )
+
+
+def test_it_stops_after_the_stage_asked_for(tmp_path: Path) -> None:
+    job = Demo(tiny(tmp_path / "job"))
+    job.run(until="collect")
+    assert list(job.stages.stages) == ["collect"]
+
+
 def test_other_settings_are_refused(demo: Demo) -> None:
     with pytest.raises(JobError, match="episodes: 2 there, 3 asked for"):
         Demo(tiny(demo.folder, episodes=3))
