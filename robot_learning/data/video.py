@@ -34,8 +34,8 @@ ONE_THREAD = _one_thread()
 class VideoConfig:
     """How camera streams are encoded. The default favours cheap random access and plays in every browser.
 
-    Measured on 96x96 camera images, one thread: H.264 takes a quarter of AV1's encoding time and half of its decoding
-    time at the same error, for 1.8 times the bytes (docs/dataset.md has the table).
+    Measured on 96x96 images of the playroom at equal error, H.264 takes a quarter of AV1's CPU time to encode, half of it
+    to read a random frame, and two thirds of the bytes (docs/dataset.md has the table).
 
     Attributes:
         codec: an encoder of FFmpeg: "libx264" or "libsvtav1".

@@ -75,6 +75,7 @@ def test_absent_key_lists_what_the_file_has(source: Path, tmp_path: Path) -> Non
 def test_contract_that_does_not_fit(source: Path, tmp_path: Path) -> None:
     with pytest.raises(FrameError, match="frame: expected the keys"):
         import_robomimic(source, tmp_path / "lift", "lift", contract=make_contract())
+    assert not (tmp_path / "lift").exists()
 
 
 @pytest.mark.parametrize("content", [b"not hdf5", None])
