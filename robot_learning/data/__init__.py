@@ -1,7 +1,7 @@
 """Datasets: recording, reading and looking after episodes in the LeRobot v3 format (docs/dataset.md)."""
 
 from robot_learning.data.dataset import Dataset
-from robot_learning.data.episode import Episode
+from robot_learning.data.episode import Episode, Segment
 from robot_learning.data.files import (
     DamagedDatasetError,
     DatasetError,
@@ -24,6 +24,7 @@ __all__ = [
     "Episode",
     "Feature",
     "FrameError",
+    "Segment",
     "Statistics",
     "VideoConfig",
 ]

@@ -12,7 +12,7 @@ finishes the commit. Readers go by `meta/info.json` and never look at leftovers.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,11 @@ ROWS_PER_FILE = 100
 class StagedEpisode:
     """An episode ready to be committed.
 
-    `columns` are `(T, ...)` without the bookkeeping columns, `videos` finished mp4 files in `.recording/` by camera,
-    `image_stats` their statistics, `info` JSON text.
+    `tasks` is the instruction of each frame, `columns` are `(T, ...)` without the bookkeeping columns, `videos` finished
+    mp4 files in `.recording/` by camera, `image_stats` their statistics, `info` JSON text.
     """
 
-    task: str
+    tasks: list[str]
     columns: dict[str, np.ndarray]
     videos: dict[str, Path]
     image_stats: dict[str, Statistics]
@@ -105,11 +105,11 @@ class EpisodeStore:
     def _row(self, episode: StagedEpisode) -> dict[str, Any]:
         """The episode's row, and its bookkeeping columns added to `episode.columns`."""
         index, start, length, fps = self.num_episodes, self.num_frames, episode.length, self.meta.fps
-        known = episode.task in self.tasks
-        task_index = self.tasks.index(episode.task) if known else len(self.tasks)
+        names = self._with_tasks(episode)
+        task_index = np.array([names.index(task) for task in episode.tasks], np.int64)
         episode.columns |= bookkeeping(index, start, length, task_index, fps)
         return episode_row(
-            self.meta, self._next_file, index, start, episode.task, episode.columns, episode.image_stats,
+            self.meta, self._next_file, index, start, _unique(episode.tasks), episode.columns, episode.image_stats,
             episode.success, episode.info,
         )  # fmt: skip
 
@@ -131,8 +131,13 @@ class EpisodeStore:
         data = self.meta.data_path(row)
         placed.append(data)
         tables.write_table(data, tables.frames_table(episode.columns, self.meta.features))
-        if episode.task not in self.tasks:
-            tables.write_tasks(self.root, [*self.tasks, episode.task])
+        names = self._with_tasks(episode)
+        if names != self.tasks:
+            tables.write_tasks(self.root, names)
+
+    def _with_tasks(self, episode: StagedEpisode) -> list[str]:
+        """The dataset's tasks, and those the episode adds."""
+        return _unique([*self.tasks, *episode.tasks])
 
     def _add_row(self, row: dict[str, Any]) -> None:
         """Step 3."""
@@ -144,8 +149,11 @@ class EpisodeStore:
         tables.write_table(self.root / EPISODES_PATH.format(chunk_index=chunk, file_index=file), table)
         self._last_rows = table
         self.meta.episodes.append({k: v for k, v in row.items() if not k.startswith("stats/")})
-        if row["tasks"][0] not in self.tasks:
-            self.tasks.append(row["tasks"][0])
+        self.tasks = _unique([*self.tasks, *row["tasks"]])
+
+
+def _unique(tasks: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(tasks))
 
 
 def episode_row(
@@ -153,7 +161,7 @@ def episode_row(
     number: int,
     index: int,
     start: int,
-    task: str,
+    tasks: Sequence[str],
     columns: Mapping[str, np.ndarray],
     image_stats: Mapping[str, Statistics],
     success: bool,
@@ -163,7 +171,7 @@ def episode_row(
     length = len(columns["index"])
     chunk, file = divmod(number, CHUNKS_SIZE)
     row: dict[str, Any] = {
-        "episode_index": index, "tasks": [task], "length": length,
+        "episode_index": index, "tasks": list(tasks), "length": length,
         "data/chunk_index": chunk, "data/file_index": file,
         "dataset_from_index": start, "dataset_to_index": start + length,
     }  # fmt: skip
@@ -180,14 +188,14 @@ def episode_row(
     return row | tables.flatten_stats(stats)
 
 
-def bookkeeping(index: int, start: int, length: int, task_index: int, fps: int) -> dict[str, np.ndarray]:
+def bookkeeping(index: int, start: int, length: int, task_index: np.ndarray | int, fps: int) -> dict[str, np.ndarray]:
     """The five columns LeRobot adds to each episode: `timestamp` [s] and the running numbers, `(T,)` each."""
     frame = np.arange(length, dtype=np.int64)
     values = {
         "frame_index": frame,
         "episode_index": np.full(length, index, np.int64),
         "index": start + frame,
-        "task_index": np.full(length, task_index, np.int64),
+        "task_index": np.broadcast_to(np.asarray(task_index, np.int64), length).copy(),
     }
     return {TIMESTAMP: (frame / fps).astype(np.float32), **{key: values[key] for key in INDEX_KEYS}}
 

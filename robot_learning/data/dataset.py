@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from robot_learning.contract import Contract
 from robot_learning.data import tables
 from robot_learning.data.cache import Cache, open_cache
 from robot_learning.data.decoder import VideoReader
-from robot_learning.data.episode import Episode
+from robot_learning.data.episode import Episode, Segment
 from robot_learning.data.files import DamagedDatasetError, DatasetError, read_json
 from robot_learning.data.metadata import STATS_PATH, Metadata, merged_stats
 from robot_learning.data.schema import INDEX_KEYS, TIMESTAMP, Feature
@@ -223,6 +224,20 @@ class Dataset:
         frames = {k: self.images(k, rows) if self.features[k].is_image else self.column(k)[rows].copy() for k in keys}
         success = bool(self.episode_success[episode])
         return Episode(self.episode_tasks[episode], frames, success, self.episode_info(episode))
+
+    @property
+    def segments(self) -> list[Segment]:
+        """The stretches of one task within each episode: one in a demonstration, many in play."""
+        indices = self.column("task_index")
+        solved = self.column("next.success").reshape(-1) if "next.success" in self.features else None
+        found = []
+        for episode, (first, last) in enumerate(self.episode_ranges.tolist()):
+            cuts = [first, *(np.flatnonzero(np.diff(indices[first:last])) + first + 1).tolist(), last]
+            for start, end in pairwise(cuts):
+                whole = len(cuts) == 2 or solved is None
+                success = bool(self.episode_success[episode]) if whole else bool(solved[start:end].any())  # type: ignore[index]
+                found.append(Segment(episode, start, end, self.tasks[int(indices[start])], success))
+        return found
 
     def episode_of(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """The episode each global frame index belongs to."""

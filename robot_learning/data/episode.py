@@ -27,3 +27,14 @@ class Episode:
 
     def __len__(self) -> int:
         return len(next(iter(self.frames.values())))
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of one task: frames `start` to `end` (exclusive, global numbers) of an episode, and whether it was done."""
+
+    episode: int
+    start: int
+    end: int
+    task: str
+    success: bool

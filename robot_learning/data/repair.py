@@ -226,16 +226,15 @@ def _rebuild(
     columns = {
         k: tables.column_to_numpy(table[k], f, path, meta.root) for k, f in meta.features.items() if not f.is_image
     }
-    task_index = int(columns["task_index"].reshape(-1)[0])
-    task = (
-        row["tasks"][0]
-        if row.get("tasks")
-        else (tasks[task_index] if task_index < len(tasks) else f"unknown task {task_index}")
-    )
-    if task not in tasks_kept:
-        tasks_kept.append(task)
+    indices = columns["task_index"].reshape(-1).tolist()
+    named = [tasks[i] if 0 <= i < len(tasks) else f"unknown task {i}" for i in indices]
+    if len(row.get("tasks") or ()) == 1:  # also right when tasks.parquet is lost
+        named = row["tasks"] * len(named)
+    own = list(dict.fromkeys(named))
+    tasks_kept += [task for task in own if task not in tasks_kept]
+    task_index = np.array([tasks_kept.index(task) for task in named], np.int64)
     start = kept[-1]["dataset_to_index"] if kept else 0
-    fresh = bookkeeping(len(kept), start, row["length"], tasks_kept.index(task), meta.fps)
+    fresh = bookkeeping(len(kept), start, row["length"], task_index, meta.fps)
     if any(not np.array_equal(columns[key].reshape(-1), values) for key, values in fresh.items()):
         tables.write_table(path, tables.frames_table(columns | fresh, meta.features))
     known = tables.unflatten_stats(row)
@@ -250,7 +249,7 @@ def _rebuild(
     success = row.get("success", bool(columns["next.success"].any()))
     info = row.get("info") or json.dumps({"recovered": True})
     number = row["data/chunk_index"] * CHUNKS_SIZE + row["data/file_index"]
-    return episode_row(meta, number, len(kept), start, task, columns | fresh, images, success, info)
+    return episode_row(meta, number, len(kept), start, own, columns | fresh, images, success, info)
 
 
 def _quarantine(meta: Metadata, row: dict[str, Any]) -> list[str]:

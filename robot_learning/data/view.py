@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from robot_learning.data.dataset import Dataset
+from robot_learning.data.dataset import Dataset, Segment
 from robot_learning.data.files import DatasetError, write_atomic
 from robot_learning.data.video import VideoConfig, VideoEncoder
 
@@ -21,15 +21,6 @@ Track = Callable[[Iterable[Any]], Iterable[Any]]
 INK, PAPER, GOOD, BAD = (30, 30, 30), (250, 250, 250), (20, 130, 60), (180, 40, 40)
 LABEL, TITLE, GAP = 132, 34, 3  # [pixels]
 VIDEO_GRID = (3, 4)  # rows, columns
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of a contact sheet: frames `start` to `end` (exclusive, global) of an episode."""
-
-    episode: int
-    start: int
-    end: int
 
 
 def find_camera(dataset: Dataset, name: str | None) -> str:
@@ -50,19 +41,18 @@ def spread(count: int, limit: int) -> list[int]:
     return numbers
 
 
-def rows_of(dataset: Dataset, episodes: Sequence[int], row_seconds: float) -> list[Row]:
-    """One row for each episode, several for one that is longer than `row_seconds`."""
+def rows_of(dataset: Dataset, segments: Sequence[Segment], row_seconds: float) -> list[Segment]:
+    """One row for each segment, several for one that is longer than `row_seconds`."""
     rows = []
-    for episode in episodes:
-        start, end = (int(bound) for bound in dataset.episode_ranges[episode])
-        count = max(1, int(np.ceil((end - start) / (row_seconds * dataset.fps))))
-        bounds = np.linspace(start, end, count + 1).round().astype(int)
-        rows += [Row(episode, int(a), int(b)) for a, b in pairwise(bounds)]
+    for segment in segments:
+        count = max(1, int(np.ceil((segment.end - segment.start) / (row_seconds * dataset.fps))))
+        bounds = np.linspace(segment.start, segment.end, count + 1).round().astype(int)
+        rows += [replace(segment, start=int(a), end=int(b)) for a, b in pairwise(bounds)]
     return rows
 
 
 def contact_sheet(
-    dataset: Dataset, camera: str, rows: Sequence[Row], title: str, columns: int, height: int
+    dataset: Dataset, camera: str, rows: Sequence[Segment], title: str, columns: int, height: int
 ) -> Image.Image:
     """Rows of evenly spaced frames of a camera, `height` pixels each, with episode number, time and success."""
     shape = dataset.features[camera].shape
@@ -84,31 +74,27 @@ def _save_png(sheet: Image.Image, path: Path) -> None:
     sheet.save(path, "PNG")
 
 
-def _label(draw: ImageDraw.ImageDraw, dataset: Dataset, row: Row, top: int) -> None:
-    first, last = dataset.episode_ranges[row.episode]
-    success = bool(dataset.episode_success[row.episode])
+def _label(draw: ImageDraw.ImageDraw, dataset: Dataset, row: Segment, top: int) -> None:
+    first = dataset.episode_ranges[row.episode][0]
     draw.text((8, top + 4), f"episode {row.episode}", INK, ImageFont.load_default(16))
     begin, end = ((bound - first) / dataset.fps for bound in (row.start, row.end))
     draw.text((8, top + 26), f"{_clock(begin)} - {_clock(end)}", INK, ImageFont.load_default(14))
-    if row.end == last:
-        text, colour = ("success", GOOD) if success else ("no success", BAD)
-        draw.text((8, top + 46), text, colour, ImageFont.load_default(14))
+    text, colour = ("success", GOOD) if row.success else ("no success", BAD)
+    draw.text((8, top + 46), text, colour, ImageFont.load_default(14))
 
 
 def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{seconds % 60:04.1f}"
 
 
-def video_grid(dataset: Dataset, camera: str, episodes: Sequence[int], path: Path, height: int) -> None:
-    """An mp4 of up to 12 episodes side by side, each framed green or red once it has ended."""
-    grid_rows = min(VIDEO_GRID[0], int(np.ceil(len(episodes) / VIDEO_GRID[1])))
-    grid_columns = min(VIDEO_GRID[1], len(episodes))
+def video_grid(dataset: Dataset, camera: str, segments: Sequence[Segment], path: Path, height: int) -> None:
+    """An mp4 of up to 12 segments side by side, each framed green or red once it has ended."""
+    grid_rows = min(VIDEO_GRID[0], int(np.ceil(len(segments) / VIDEO_GRID[1])))
+    grid_columns = min(VIDEO_GRID[1], len(segments))
     shape = dataset.features[camera].shape
     height, width = height // 2 * 2, round(height * shape[1] / shape[0]) // 2 * 2
-    episodes = list(episodes)[: grid_rows * grid_columns]
-    bounds = dataset.episode_ranges[episodes]
-    length = int((bounds[:, 1] - bounds[:, 0]).max())
-    success = dataset.episode_success
+    segments = list(segments)[: grid_rows * grid_columns]
+    length = max(segment.end - segment.start for segment in segments)
 
     def encode(temporary: Path) -> None:
         encoder = VideoEncoder(
@@ -116,22 +102,22 @@ def video_grid(dataset: Dataset, camera: str, episodes: Sequence[int], path: Pat
         )
         for t in range(length + dataset.fps):
             canvas = Image.new("RGB", (grid_columns * width, grid_rows * height), INK)
-            for cell, (episode, (start, end)) in enumerate(zip(episodes, bounds, strict=True)):
+            for cell, segment in enumerate(segments):
                 at = (cell % grid_columns * width, cell // grid_columns * height)
-                image = dataset.images(camera, [min(start + t, end - 1)])[0]
+                image = dataset.images(camera, [min(segment.start + t, segment.end - 1)])[0]
                 canvas.paste(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR), at)
                 draw = ImageDraw.Draw(canvas)
                 draw.text(
                     (at[0] + 6, at[1] + 4),
-                    str(episode),
+                    str(segment.episode),
                     PAPER,
                     ImageFont.load_default(14),
                     stroke_width=2,
                     stroke_fill=INK,
                 )
-                if start + t >= end:
+                if segment.start + t >= segment.end:
                     corner = (at[0] + width - 1, at[1] + height - 1)
-                    draw.rectangle((*at, *corner), outline=GOOD if success[episode] else BAD, width=5)
+                    draw.rectangle((*at, *corner), outline=GOOD if segment.success else BAD, width=5)
             encoder.write(np.asarray(canvas))
         encoder.close()
 
@@ -151,7 +137,8 @@ def view(
 ) -> Path:
     """Write a contact sheet per task and camera (and a video grid) with an `index.html` to `output`; returns the page.
 
-    Episodes of a task are taken evenly from first to last, at most `episodes_per_task` of them.
+    Episodes of a task are taken evenly from first to last, at most `episodes_per_task` of them; an episode of play counts as
+    one for each stretch of a task in it.
 
     Raises:
         DatasetError: the dataset is empty or has no such camera.
@@ -161,11 +148,12 @@ def view(
     keys = [find_camera(dataset, name) for name in cameras] or [find_camera(dataset, None)]
     output.mkdir(parents=True, exist_ok=True)
     sections = []
-    tasks = list(dict.fromkeys(dataset.episode_tasks))
+    segments = dataset.segments
+    tasks = [task for task in dataset.tasks if any(segment.task == task for segment in segments)]
     for number, task in enumerate(track(tasks)):
-        members = [e for e, t in enumerate(dataset.episode_tasks) if t == task]
+        members = [segment for segment in segments if segment.task == task]
         chosen = [members[i] for i in spread(len(members), episodes_per_task)]
-        rate = f"{int(dataset.episode_success[members].sum())} of {len(members)} episodes succeeded"
+        rate = f"{sum(segment.success for segment in members)} of {len(members)} times with success"
         files = []
         for key in keys:
             name = f"task_{number:02d}_{key.rsplit('.', 1)[-1]}"

@@ -53,7 +53,6 @@ class DatasetWriter:
         self._video = VideoConfig(**(meta.ours or {}).get("video", {}))
         own = bookkeeping_features()
         self._features = {key: feature for key, feature in meta.features.items() if key not in own}
-        self._task: str | None = None
         self._length = 0
         self._begin()
 
@@ -170,18 +169,16 @@ class DatasetWriter:
         return self._length
 
     def add_frame(self, frame: Mapping[str, Any], task: str) -> None:
-        """Add one frame to the episode in progress.
+        """Add one frame to the episode in progress; `task` may change from frame to frame (play, practice).
 
         Raises:
-            FrameError: a key is missing or unknown, a value has another shape or dtype or is not finite, or `task` changed
-                within the episode; the frame is not added and the episode goes on.
+            FrameError: a key is missing or unknown, a value has another shape or dtype or is not finite; the frame is not
+                added and the episode goes on.
             DatasetWriteError: the disk refused the video; the episode is discarded, the writer stays usable.
         """
         arrays = check_frame(frame, self._features)
         if not isinstance(task, str) or not task.strip():
             raise FrameError(f"task: expected an instruction in words, found {task!r}")
-        if self._task not in (None, task):
-            raise FrameError(f"task: expected {self._task!r} as in this episode's earlier frames, found {task!r}")
         try:
             if not self._encoders:
                 self._start_videos()
@@ -190,7 +187,7 @@ class DatasetWriter:
         except VIDEO_ERRORS as error:
             self.discard_episode()
             raise self._refused(error) from error
-        self._task = task
+        self._tasks.append(task)
         self._length += 1
         for key in self._columns:
             self._columns[key].append(arrays[key])
@@ -218,7 +215,7 @@ class DatasetWriter:
             images = {key: Statistics.from_images(np.stack(samples)) for key, samples in self._samples.items()}
             columns = {key: np.stack(values) for key, values in self._columns.items()}
             videos = {key: encoder.path for key, encoder in self._encoders.items()}
-            return self._store.commit(StagedEpisode(str(self._task), columns, videos, images, bool(success), info_text))
+            return self._store.commit(StagedEpisode(self._tasks, columns, videos, images, bool(success), info_text))
         except DatasetWriteError:
             raise
         except VIDEO_ERRORS as error:
@@ -269,8 +266,8 @@ class DatasetWriter:
         success = bool(source.episode_success[episode])
         try:
             videos = {key: self._copy_video(source, key, episode) for key in self._samples}
-            task = source.episode_tasks[episode]
-            return self._store.commit(StagedEpisode(task, columns, videos, images, success, info))
+            tasks = [source.tasks[int(i)] for i in source.column("task_index")[start:end].reshape(-1)]
+            return self._store.commit(StagedEpisode(tasks, columns, videos, images, success, info))
         except DatasetWriteError:
             raise
         except VIDEO_ERRORS as error:
@@ -293,7 +290,7 @@ class DatasetWriter:
         return target
 
     def _begin(self) -> None:
-        self._task = None
+        self._tasks: list[str] = []
         self._length = 0
         self._encoders: dict[str, VideoEncoder] = {}
         self._columns: dict[str, list[np.ndarray]] = {k: [] for k, f in self._features.items() if not f.is_image}

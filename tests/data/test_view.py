@@ -15,7 +15,7 @@ from robot_learning.data.view import GAP, LABEL, TITLE, rows_of, spread, view
 def test_page_and_a_sheet_per_task_and_camera(root: Path, tmp_path: Path) -> None:
     page = view(Dataset(root), tmp_path / "view", cameras=("front", "observation.images.wrist"), columns=4, height=48)
     text = page.read_text()
-    assert "open the drawer" in text and "2 of 2 episodes succeeded" in text and "0 of 1 episodes succeeded" in text
+    assert "open the drawer" in text and "2 of 2 times with success" in text and "0 of 1 times with success" in text
     names = sorted(path.name for path in (tmp_path / "view").glob("*.png"))
     assert names == ["task_00_front.png", "task_00_wrist.png", "task_01_front.png", "task_01_wrist.png"]
     assert all(name in text for name in names)

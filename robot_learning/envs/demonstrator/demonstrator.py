@@ -54,7 +54,7 @@ class Demonstrator:
         self.attempts = 0
         aside = self.rng.uniform(-np.pi, np.pi)
         self._miss = MISS * np.array([np.cos(aside), np.sin(aside)])
-        self._patience = int(self.rng.integers(8, 18)) if self.failing else None
+        self._patience: int | None = int(self.rng.integers(8, 18)) if self.failing else None
         self._attempt()
 
     def _attempt(self) -> None:
@@ -69,11 +69,16 @@ class Demonstrator:
         )
         self._motion = SCRIPTS[self.task](Hand(self.room, self.rng, self.style))
 
+    @property
+    def given_up(self) -> bool:
+        """Whether a failure on purpose has stopped for a moment: nothing more comes."""
+        return self._patience is not None and self._patience < 0
+
     def act(self) -> np.ndarray:
         """The next action `(5,)` float32 in [-1, 1]."""
         if self._patience is not None:
             self._patience -= 1
-            if self._patience < 0:
+            if self.given_up:
                 return np.zeros(5, dtype=np.float32)
         for _ in range(3):
             assert self._motion is not None, "call reset(task) first"

@@ -1,0 +1,59 @@
+"""Record scripted demonstrations or play of the simulated playroom into a dataset.
+
+    robot-learning collect demonstrations --dataset datasets/drawer --tasks open_drawer close_drawer --episodes 20
+    robot-learning collect play --dataset datasets/play --minutes 10
+
+Ctrl-C at any moment: committed episodes stay, and the same command goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from robot_learning.commands.main import OK
+from robot_learning.envs.tasks import task as task_named
+from robot_learning.training.collection import collect_demonstrations
+from robot_learning.training.play_collection import collect_play
+
+SEEDS_PER_TASK = 1000  # demonstrations of the k-th task start from the seeds seed + 1000 k
+
+
+@dataclass(frozen=True)
+class Config:
+    """Flags of `robot-learning collect`."""
+
+    kind: tyro.conf.Positional[Literal["demonstrations", "play"]]
+    """demonstrations: episodes that solve one task each; play: minutes of one thing after another."""
+    dataset: Path
+    """The dataset's folder; created, or added to when it has the same contract."""
+    tasks: tuple[str, ...] = ("open_drawer", "close_drawer")
+    """Tasks to demonstrate (robot-learning tasks lists them)."""
+    episodes: int = 20
+    """Successful demonstrations of each task."""
+    failures: int = 0
+    """Episodes of each task that fail on purpose, in addition."""
+    minutes: float = 10.0
+    """Minutes of play the dataset shall hold."""
+    cameras: tuple[str, ...] = ("front", "wrist")
+    """Cameras to record."""
+    image_size: int = 96
+    """Height and width of the pictures [pixel]."""
+    seed: int = 0
+    """Seed of the first episode."""
+
+
+def run(config: Config) -> int:
+    """Collect until the dataset holds what was asked for."""
+    if config.kind == "play":
+        collect_play(config.dataset, config.minutes, config.seed, config.image_size, config.cameras)
+    else:
+        seeds = {task_named(name).name: config.seed + SEEDS_PER_TASK * k for k, name in enumerate(config.tasks)}
+        collect_demonstrations(
+            config.dataset, seeds, config.episodes, config.image_size, config.cameras, failures=config.failures
+        )
+    print(f"The dataset is in {config.dataset}. Look at it: robot-learning dataset view {config.dataset}")
+    return OK
