@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from robot_learning.data.dataset import Dataset, Segment
+from robot_learning.data.dataset import Dataset
+from robot_learning.data.episode import Segment
 from robot_learning.data.files import DatasetError, write_atomic
 from robot_learning.data.video import VideoConfig, VideoEncoder
 

@@ -52,3 +52,18 @@ def test_output_must_be_new(root: Path) -> None:
 def test_nothing_to_merge(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="at least one dataset"):
         merge_datasets([], tmp_path / "all")
+
+
+def test_play_keeps_the_task_of_each_frame(tmp_path: Path, contract: Contract) -> None:
+    episode = make_episode(contract, 9, seed=3)
+    with DatasetWriter.create(tmp_path / "play", contract) as writer:
+        writer.add_episode(make_episode(contract, 3, seed=1, task="close the drawer"))
+        for t in range(9):
+            frame = {key: values[t] for key, values in episode.frames.items()}
+            writer.add_frame(frame, task=("open the drawer", "push the red button", "close the drawer")[t // 3])
+        writer.save_episode(success=True)
+    merge_datasets([tmp_path / "play", tmp_path / "play"], tmp_path / "twice")
+    assert check(tmp_path / "twice").problems == []
+    play, twice = Dataset(tmp_path / "play"), Dataset(tmp_path / "twice")
+    tasks = [[dataset.tasks[i] for i in dataset.column("task_index")] for dataset in (play, twice)]
+    assert tasks[1] == tasks[0] * 2

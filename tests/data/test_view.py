@@ -42,8 +42,9 @@ def test_video_grid_lasts_as_long_as_the_longest_episode(root: Path, tmp_path: P
     assert frames[0].shape == (32, 64, 3)
 
 
-def test_long_episode_takes_several_rows(root: Path) -> None:
-    rows = rows_of(Dataset(root), [1, 2], row_seconds=0.6)
+def test_long_segment_takes_several_rows(root: Path) -> None:
+    dataset = Dataset(root)
+    rows = rows_of(dataset, dataset.segments[1:], row_seconds=0.6)
     assert [(row.episode, row.start, row.end) for row in rows] == [(1, 8, 13), (2, 13, 18), (2, 18, 24)]
 
 
