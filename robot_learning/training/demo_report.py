@@ -112,7 +112,8 @@ def _stages(demo: Demo) -> list[StageRow]:
     what = {
         "collect": (
             f"{config.demonstrations} demonstrations of each task with two cameras",
-            config.command(output=f"{folder}-again", until="collect"),
+            f"robot-learning collect demonstrations --dataset {folder / 'dataset-again'} --tasks {names} "
+            f"--episodes {config.demonstrations} --image-size {config.image_size} --seed {config.seed}",
         ),
         "train": (
             "behaviour cloning from pictures",
