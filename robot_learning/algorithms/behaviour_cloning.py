@@ -34,6 +34,8 @@ class BehaviourCloningConfig:
     """Elements of the vectors whose name ends so are left out: velocities tell the last action, and cloning would copy it."""
     horizon: int = 12
     """Actions in a chunk."""
+    displacements: bool = True
+    """Learn the summed actions of a chunk, so where the tool will be, instead of each noisy action."""
     head: str = "l1"
     """"l1" (one chunk, mean absolute error) or "mixture" (Laplace mixture over whole chunks)."""
     components: int = 5
@@ -111,9 +113,8 @@ class BehaviourCloning:
             key: [i for i, name in enumerate(_names(data, key)) if not name.endswith(config.ignore)]
             for key in data.vectors
         }
-        self.normalizer = Normalizer.fit(
-            {"action": data.actions[rows], **{k: v[rows] for k, v in data.vectors.items()}}
-        )
+        vectors = Normalizer.fit({k: v[rows] for k, v in data.vectors.items()})
+        self.normalizer = vectors.extended("action", *self._chunk_statistics())
         self.vectors = {k: self.normalizer.normalize(k, v)[:, self.selected[k]] for k, v in data.vectors.items()}
         torch.manual_seed(seed)
         self.network = VisuomotorNetwork(self._spec()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -138,6 +139,17 @@ class BehaviourCloning:
         )
 
     # The batch
+
+    def _chunks(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the network learns for these frames, `(B, T, A)` in units of the action, and `is_pad` `(B, T)`."""
+        actions, is_pad = self.data.chunks(rows, self.config.horizon)
+        return (actions.cumsum(axis=1) if self.config.displacements else actions), is_pad
+
+    def _chunk_statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each step of a chunk, `(T, A)` each: displacements spread as they go on."""
+        chunks, is_pad = self._chunks(self.rows)
+        masked = np.ma.masked_array(chunks, np.broadcast_to(is_pad[..., None], chunks.shape))
+        return masked.mean(axis=0).filled(0.0), masked.std(axis=0).filled(1.0)
 
     def _sample(self, step: int) -> np.ndarray:
         """The frames of a step: the data is shuffled anew for each pass over it."""
@@ -170,7 +182,7 @@ class BehaviourCloning:
         return self._with_targets(rows, images, {k: torch.from_numpy(v[rows]) for k, v in self.vectors.items()})
 
     def _with_targets(self, rows: np.ndarray, images: dict[str, Tensor], vectors: dict[str, Tensor]) -> Batch:
-        actions, is_pad = self.data.chunks(rows, self.config.horizon)
+        actions, is_pad = self._chunks(rows)
         target = torch.from_numpy(self.normalizer.normalize("action", actions))
         return Batch(images, vectors, torch.from_numpy(self.data.task_of[rows]), target, torch.from_numpy(is_pad))
 
@@ -246,6 +258,7 @@ class BehaviourCloning:
             "algorithm": "bc",
             "network": self.average.spec.to_dict(),
             "selected": self.selected,
+            "displacements": self.config.displacements,
             "blending": dataclasses.asdict(self.config.blending),
             "training": dataclasses.asdict(self.config),
         }

@@ -33,6 +33,7 @@ class ChunkPolicy:
     Args:
         contract: only the streams the network reads.
         selected: for each vector input, the indices of its elements the network sees.
+        displacements: the network predicts the sums of the actions from the first of the chunk on.
     """
 
     def __init__(
@@ -42,31 +43,44 @@ class ChunkPolicy:
         contract: Contract,
         tasks: list[str],
         selected: Mapping[str, list[int]],
+        displacements: bool,
         blending: Blending,
     ) -> None:
         self.network, self.normalizer, self.contract, self.tasks = network.eval(), normalizer, contract, list(tasks)
-        self.selected, self.blending = dict(selected), blending
+        self.selected, self.displacements, self.blending = dict(selected), displacements, blending
         self._chunks = ActionChunks(blending.decay, blending.limit)
         self._tick = 0
+        self._sum = np.zeros(len(contract.action.names), np.float32)  # of the actions since reset
 
     def reset(self) -> None:
         """Forget the episode so far."""
         self._chunks.clear()
         self._tick = 0
+        self._sum[:] = 0
 
     def predict(self, observation: Mapping[str, np.ndarray], task: str) -> np.ndarray:
         """The blended action `(A,)` for this tick; see `Policy.predict`."""
         check_observation(observation, self.contract)  # also on ticks that only follow an earlier chunk
         if self._tick % self.blending.every == 0 or self._chunks.action(self._tick) is None:
-            self._chunks.add(self._tick, self.predict_chunk(observation, task))
-        action = self._chunks.action(self._tick)
-        assert action is not None  # a chunk that starts at this tick was just added if there was none
+            chunk = self._infer(observation, task)
+            # displacements are blended as places to be at each tick: noise of single steps does not add up
+            self._chunks.add(self._tick, chunk + self._sum if self.displacements else chunk)
+        blended = self._chunks.action(self._tick)
+        assert blended is not None  # a chunk that starts at this tick was just added if there was none
+        action: np.ndarray = np.clip(blended - self._sum if self.displacements else blended, -1.0, 1.0)
+        self._sum += action
         self._tick += 1
         return action
 
     def predict_chunk(self, observation: Mapping[str, np.ndarray], task: str) -> np.ndarray:
         """The actions `(T, A)` from this tick on, in [-1, 1], without blending; raises as `Policy.predict` does."""
         check_observation(observation, self.contract)
+        chunk = self._infer(observation, task)
+        actions: np.ndarray = np.diff(chunk, axis=0, prepend=np.float32(0)) if self.displacements else chunk
+        return np.clip(actions, -1.0, 1.0)
+
+    def _infer(self, observation: Mapping[str, np.ndarray], task: str) -> np.ndarray:
+        """What the network predicts, `(T, A)` in units of the action."""
         index = torch.tensor([task_index(task, self.tasks)])
         spec = self.network.spec
         with torch.inference_mode():
@@ -78,8 +92,7 @@ class ChunkPolicy:
             }
             vectors = {key: self._vector(key, observation[key]) for key in spec.vectors}
             mode = self.network.mode(self.network(images, vectors, index))[0].numpy()
-        chunk: np.ndarray = np.clip(self.normalizer.restore("action", mode), -1.0, 1.0)
-        return chunk
+        return self.normalizer.restore("action", mode)
 
     def _vector(self, key: str, value: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(self.normalizer.normalize(key, value)[self.selected[key]])[None]
@@ -92,5 +105,11 @@ def _build(checkpoint: Checkpoint) -> ChunkPolicy:
     network.load_state_dict(checkpoint.weights)
     normalizer = Normalizer.from_dict(checkpoint.statistics)
     return ChunkPolicy(
-        network, normalizer, checkpoint.contract, checkpoint.tasks, config["selected"], Blending(**config["blending"])
+        network=network,
+        normalizer=normalizer,
+        contract=checkpoint.contract,
+        tasks=checkpoint.tasks,
+        selected=config["selected"],
+        displacements=config["displacements"],
+        blending=Blending(**config["blending"]),
     )

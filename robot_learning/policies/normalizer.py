@@ -36,6 +36,11 @@ class Normalizer:
         mean = {k: v.mean(axis=0, dtype=np.float64) for k, v in columns.items()}
         return Normalizer(mean, {k: np.maximum(v.std(axis=0, dtype=np.float64), MIN_SCALE) for k, v in columns.items()})
 
+    def extended(self, key: str, mean: np.ndarray, deviation: np.ndarray) -> Normalizer:
+        """With one more key, of any shape that broadcasts with its values."""
+        scale = np.maximum(deviation, MIN_SCALE)
+        return Normalizer({**self.mean, key: mean}, {**self.scale, key: scale})
+
     def normalize(self, key: str, value: np.ndarray) -> np.ndarray:
         """`(..., n)` in units of the data -> float32 in standard deviations."""
         out: np.ndarray = ((value - self.mean[key]) / self.scale[key]).astype(np.float32)

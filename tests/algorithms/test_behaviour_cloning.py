@@ -57,6 +57,15 @@ def test_a_batch_depends_on_the_step_number_only(data: Demonstrations) -> None:
     assert all(torch.equal(expected[key], found[key]) for key in expected)
 
 
+@pytest.mark.parametrize("displacements", [True, False])
+def test_the_target_is_the_chunk_in_standard_deviations(data: Demonstrations, displacements: bool) -> None:
+    algorithm = make(data, displacements=displacements)
+    batch = algorithm.plain_batch(np.array([4]))
+    expected = data.actions[4:7].cumsum(axis=0) if displacements else data.actions[4:7]
+    found = algorithm.normalizer.restore("action", batch.actions[0].numpy())
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_each_pass_sees_every_frame_once(data: Demonstrations) -> None:
     algorithm = make(data)
     assert sorted(np.concatenate([algorithm._sample(step) for step in range(3)])) == list(range(24))

@@ -42,7 +42,12 @@ def checkpoint(contract: Contract) -> Checkpoint:
     return Checkpoint(
         policy="chunk",
         tasks=TASKS,
-        config={"network": spec.to_dict(), "selected": {STATE: list(range(18))}, "blending": {"every": 1}},
+        config={
+            "network": spec.to_dict(),
+            "selected": {STATE: list(range(18))},
+            "displacements": True,
+            "blending": {"every": 1},
+        },
         contract=contract,
         statistics=normalizer.to_dict(),
         weights=VisuomotorNetwork(spec).state_dict(),

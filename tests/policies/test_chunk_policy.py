@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,29 @@ def test_the_first_action_is_the_chunk_s_first(policy: ChunkPolicy, observation:
 def test_actions_stay_in_range(policy: ChunkPolicy, observation: dict[str, np.ndarray]) -> None:
     observation[STATE][:] = 1e3
     assert np.abs(policy.predict_chunk(observation, OPEN)).max() <= 1.0
+
+
+def test_displacements_and_actions_are_played_alike_when_each_chunk_is_played_to_its_end(
+    checkpoint: Checkpoint, tmp_path: Path, observation: dict[str, np.ndarray]
+) -> None:
+    """Without overlap nothing is blended: the summed chunk's differences are the actions."""
+    checkpoint.config["blending"]["every"] = 4
+    policy = load_policy(save_checkpoint(tmp_path / "policy", checkpoint))
+    assert isinstance(policy, ChunkPolicy)
+    chunk = policy.predict_chunk(observation, OPEN)
+    played = [policy.predict(observation, OPEN) for _ in range(4)]
+    assert np.abs(chunk).max() < 1  # or clipping would explain a difference
+    np.testing.assert_allclose(played, chunk, atol=1e-5)
+
+
+def test_what_clipping_cut_off_a_displacement_is_made_up_for(
+    checkpoint: Checkpoint, tmp_path: Path, observation: dict[str, np.ndarray]
+) -> None:
+    statistics = {**checkpoint.statistics, "action": {"mean": [1.5, 0, 0, 0, 0], "scale": [1e-6] * 5}}
+    checkpoint.config["blending"]["every"] = 4  # to be displaced by 1.5 after each of four ticks
+    policy = load_policy(save_checkpoint(tmp_path / "policy", dataclasses.replace(checkpoint, statistics=statistics)))
+    played = [float(policy.predict(observation, OPEN)[0]) for _ in range(4)]
+    np.testing.assert_allclose(played, [1.0, 0.5, 0.0, 0.0], atol=1e-4)
 
 
 def test_reset_forgets_the_episode(policy: ChunkPolicy, observation: dict[str, np.ndarray]) -> None:
