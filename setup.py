@@ -1,7 +1,7 @@
 """Builds robot_learning with pip (`pip install .`) and with colcon (`colcon build`); both install the same shared files.
 
-colcon-ros reads setup.py and setup.cfg and not pyproject.toml, so the metadata is here; pyproject.toml holds the build backend and
-the settings of the development tools.
+colcon-ros reads setup.py and setup.cfg and not pyproject.toml, so the metadata is here; pyproject.toml holds the build
+backend and the settings of the development tools.
 """
 
 from glob import glob
