@@ -30,8 +30,9 @@ class BehaviourCloningConfig:
 
     inputs: str = "images"
     """What the policy reads: "images" (cameras and observation.state) or "state" (no camera, environment_state instead)."""
-    ignore: tuple[str, ...] = (".vel",)
-    """Elements of the vectors whose name ends so are left out: velocities tell the last action, and cloning would copy it."""
+    ignore: tuple[str, ...] = (".vel", "joint.pos")
+    """Endings of names of vector elements to leave out: velocities tell the last action, which cloning would copy, and
+    the tool's pose says what matters of the joints."""
     horizon: int = 12
     """Actions in a chunk."""
     displacements: bool = True
@@ -48,15 +49,15 @@ class BehaviourCloningConfig:
     """Noise on the normalised vectors [standard deviations]."""
     state_dropout: float = 0.1
     """Share of the samples whose vectors are blanked, so that the policy must look at the images."""
-    channels: tuple[int, ...] = (16, 32, 32, 32)
+    channels: tuple[int, ...] = (16, 32, 32)
     """Channels of the convolutions; the last is the number of keypoints per camera."""
-    kernels: tuple[int, ...] = (5, 3, 3, 3)
+    kernels: tuple[int, ...] = (5, 3, 3)
     """Kernel sizes [pixels]."""
-    strides: tuple[int, ...] = (2, 2, 1, 1)
+    strides: tuple[int, ...] = (2, 2, 1)
     """Strides [pixels]."""
     hidden: tuple[int, ...] = (256, 256)
     """Widths of the MLP."""
-    dropout: float = 0.1
+    dropout: float = 0.2
     """Dropout in the MLP."""
     batch_size: int = 64
     """Frames per step."""

@@ -43,9 +43,9 @@ class SpatialSoftmaxCNN(nn.Module):
     def __init__(
         self,
         size: tuple[int, int],
-        channels: Sequence[int] = (16, 32, 32, 32),
-        kernels: Sequence[int] = (5, 3, 3, 3),
-        strides: Sequence[int] = (2, 2, 1, 1),
+        channels: Sequence[int] = (16, 32, 32),
+        kernels: Sequence[int] = (5, 3, 3),
+        strides: Sequence[int] = (2, 2, 1),
         condition: int = 0,
     ) -> None:
         super().__init__()

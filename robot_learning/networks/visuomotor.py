@@ -31,12 +31,12 @@ class VisuomotorSpec:
     tasks: int
     action: int
     horizon: int
-    channels: tuple[int, ...] = (16, 32, 32, 32)
-    kernels: tuple[int, ...] = (5, 3, 3, 3)
-    strides: tuple[int, ...] = (2, 2, 1, 1)
+    channels: tuple[int, ...] = (16, 32, 32)
+    kernels: tuple[int, ...] = (5, 3, 3)
+    strides: tuple[int, ...] = (2, 2, 1)
     task_embedding: int = 16
     hidden: tuple[int, ...] = (256, 256)
-    dropout: float = 0.1
+    dropout: float = 0.2
     head: str = "l1"
     components: int = 5
 

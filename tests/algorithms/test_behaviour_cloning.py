@@ -71,9 +71,10 @@ def test_each_pass_sees_every_frame_once(data: Demonstrations) -> None:
     assert sorted(np.concatenate([algorithm._sample(step) for step in range(3)])) == list(range(24))
 
 
-def test_velocities_are_not_shown_to_the_network(data: Demonstrations) -> None:
+def test_the_network_is_shown_the_tool_not_the_joints(data: Demonstrations) -> None:
     names = data.contract.observation[STATE].names
-    assert [names[i] for i in make(data).selected[STATE] if names[i].endswith(".vel")] == []
+    shown = [names[i] for i in make(data).selected[STATE]]
+    assert shown == ["gripper.pos", "tcp.x", "tcp.y", "tcp.z", "tcp.cos_yaw", "tcp.sin_yaw"]
 
 
 def test_blanked_vectors_are_blank(data: Demonstrations) -> None:
