@@ -88,8 +88,8 @@ def random_arm(room: Playroom, rng: np.random.Generator, tries: int = 50) -> Non
     """Put the arm, tool down and gripper open, anywhere sensible above the desk where it touches nothing."""
     home = np.array(room.contract.joints.home)
     for _ in range(tries):
-        position = rng.uniform((0.32, -0.26, 0.14), (0.58, 0.26, 0.30))
-        yaw, joints = rng.uniform(-0.7, 0.7), home
+        position = rng.uniform((0.36, -0.24, 0.14), (0.58, 0.24, 0.30))
+        yaw, joints = rng.uniform(-0.5, 0.5), home
         for _ in range(IK_ROUNDS):
             joints = room.controller.kinematics.solve(position, yaw, joints)
         room.set_arm(joints)

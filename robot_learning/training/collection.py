@@ -16,6 +16,9 @@ from robot_learning.envs.tasks import task as task_named
 from robot_learning.errors import UserError
 from robot_learning.training.progress import ProgressBar
 
+LINGER = (
+    5  # ticks a demonstration goes on after success: a clone of one that stops at the threshold stops just before it
+)
 FAILURE_SEEDS = 500  # failures on purpose start this far from the first seed of their task
 ATTEMPTS = 10  # without a success in a row before giving up
 
@@ -96,11 +99,13 @@ def _demonstrate(env: gymnasium.Env[Any, Any], writer: DatasetWriter, task: str,
     config = DemonstratorConfig(failure_rate=0.0 if success else 1.0)
     demonstrator = Demonstrator(room.room, np.random.default_rng(seed), config)
     demonstrator.reset(task)
-    instruction, over = info["instruction"], False
+    instruction, over, solved, rest = info["instruction"], False, False, LINGER
     while not over:
         action = demonstrator.act()
-        following, reward, terminated, truncated, info = env.step(action)
-        over = terminated or truncated or (demonstrator.failing and demonstrator.given_up)
+        following, reward, _, truncated, info = env.step(action)
+        solved = solved or info["is_success"]
+        rest -= int(solved)
+        over = rest < 0 or truncated or (demonstrator.failing and demonstrator.given_up)
         outcome = {
             "next.reward": np.array([reward], np.float32),
             "next.done": np.array([over]),
@@ -108,7 +113,7 @@ def _demonstrate(env: gymnasium.Env[Any, Any], writer: DatasetWriter, task: str,
         }
         writer.add_frame({**observation, "action": action, **outcome}, task=instruction)
         observation = following
-    if info["is_success"] != success:
+    if solved != success:
         writer.discard_episode()
         return False
     writer.save_episode(success=success, info={"seed": seed, "source": "scripted", "way": int(demonstrator.way)})

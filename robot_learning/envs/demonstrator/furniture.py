@@ -6,28 +6,31 @@ import numpy as np
 
 from robot_learning.envs.demonstrator.hand import Hand, Motion
 
-DRAWER_GAP = (-0.041, -0.13)  # between the drawer's front and the bar of its handle, in the desk's frame (x, y) [m]
-DRAWER_GRASP_HEIGHT = -0.046
-BESIDE_POST = 0.037  # from the handle's post to the middle of either half of its bar [m]
+DRAWER_GAP = (-0.043, -0.13)  # between the drawer's front and the bar of its handle, in the desk's frame (x, y) [m]
+DRAWER_GRASP_HEIGHT = -0.048
+HOVER = 0.055  # over the grasp, the fingertips just clear the handle [m]
+BESIDE_POST = 0.050  # from the handle's post to the middle of either half of its bar [m]
 DOOR_GRASP_HEIGHT = 0.066
 DOOR_SIDE = 0.050  # beside the door's handle, closed fingers clear of it [m]
 
 
 def _into_drawer_handle(hand: Hand) -> Motion:
-    """Bring the fingers between drawer and handle bar: left (way 0) or right (way 1) of the post, or around it (way 2)."""
+    """Bring the fingers between drawer and handle bar: closed, on the nearer side of the post (even way), or around it."""
     room = hand.room
-    way = hand.style.way % 3
-    yield from hand.open(0.25) if way == 2 else hand.grip(1.0)
-    offset = (BESIDE_POST, -BESIDE_POST, 0.0)[way]
+    around = hand.style.way % 2 == 1
+    yield from hand.open(0.25) if around else hand.grip(1.0)
+    left = room.to_frame("desk", room.tcp)[1] > DRAWER_GAP[1]
+    offset = 0.0 if around else BESIDE_POST if left else -BESIDE_POST
     yaw = room.pose("desk")[1]
 
     def gap() -> np.ndarray:
         x = DRAWER_GAP[0] - room.joint("drawer")
         return room.to_world("desk", (x, DRAWER_GAP[1] + offset, DRAWER_GRASP_HEIGHT))
 
-    yield from hand.above(gap(), yaw, height=0.09)
-    yield from hand.move(gap, yaw, speed=0.7)
-    if way == 2:
+    yield from hand.above(gap(), yaw, height=0.07)
+    yield from hand.move(lambda: gap() + np.array([0.0, 0.0, HOVER]), yaw, speed=0.8)
+    yield from hand.move(gap, yaw, speed=0.6)
+    if around:
         yield from hand.close()
 
 

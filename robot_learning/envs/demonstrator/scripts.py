@@ -30,7 +30,7 @@ SCRIPTS: dict[str, Script] = {
     "put_into_shelf": block.put_into_shelf,
     "pull_out_of_shelf": block.pull_out_of_shelf,
 }
-WAYS = {"open_drawer": 3, "close_drawer": 3, "knock_object": 3}
+WAYS = {"knock_object": 3}
 """How many ways a script has; two where not listed."""
 
 
