@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import multiprocessing
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -14,13 +13,13 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
 
 from robot_learning.contract import IMAGE_PREFIX, Contract
 from robot_learning.policies import Policy, load_policy, read_checkpoint, save_checkpoint
 from robot_learning.training.intervals import wilson
 from robot_learning.training.progress import ProgressBar
 from robot_learning.training.videos import side_by_side, write_video
+from robot_learning.training.workers import prepare_worker
 
 MakeEnv = Callable[[str, Contract], gymnasium.Env[Any, Any]]
 
@@ -200,8 +199,7 @@ _runner: _Runner | None = None  # of a worker process
 
 def _start_worker(runner: _Runner) -> None:
     global _runner
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    torch.set_num_threads(1)
+    prepare_worker()
     _runner = runner
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import re
-import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,13 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
 
 import robot_learning.envs  # noqa: F401  registers the environments
 from robot_learning.contract import IMAGE_PREFIX
 from robot_learning.policies import Policy, load_policy
 from robot_learning.training.progress import ProgressBar
 from robot_learning.training.videos import write_video
+from robot_learning.training.workers import prepare_worker
 
 NAME = re.compile(r"(?P<task>\w+)_seed_(?P<seed>\d+)_(?P<outcome>success|failure)\.mp4")
 HOLD = 8  # ticks the last picture stays
@@ -70,13 +69,8 @@ def _results(jobs: list[tuple[Path, Clip, Path]], processes: int) -> Iterator[No
         return
     # spawned, not forked: a copy of this process's GL context and torch threads would not work
     context = multiprocessing.get_context("spawn")
-    with context.Pool(min(processes, len(jobs)), _start_worker) as pool:
+    with context.Pool(min(processes, len(jobs)), prepare_worker) as pool:
         yield from pool.imap_unordered(_film, jobs)
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    torch.set_num_threads(1)  # as in the evaluation, so that the episode goes the same way
 
 
 def _film(job: tuple[Path, Clip, Path]) -> None:
