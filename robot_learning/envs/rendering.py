@@ -45,7 +45,6 @@ class Camera:
         self._option.sitegroup[:] = 0
 
     def _open(self) -> mujoco.Renderer:
-        self.model.vis.quality.offsamples = 4 if self.pretty else 0
         try:
             renderer = mujoco.Renderer(self.model, self.height, self.width)
         except Exception as error:  # MuJoCo raises whatever its GL backend raises

@@ -35,7 +35,7 @@ class Clip:
 
     @property
     def speed(self) -> int:
-        """Failures last until the time limit and are shown faster: a pretty picture takes 0.15 s to draw on a CPU."""
+        """Failures last until the time limit and are shown faster: a pretty picture takes 0.05 s to draw on a CPU."""
         return 1 if self.success else 3
 
     @property
