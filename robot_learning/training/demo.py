@@ -2,7 +2,7 @@
 
 collect    every episode is committed to the dataset on its own; the next session records the missing ones
 train      the training state is saved every few seconds; the result equals that of an uninterrupted run
-evaluate   blocks of episodes are committed to evaluation.json, with a hash of the weights they measured
+evaluate   each episode is committed to evaluation.json, with a hash of the weights it measured
 report     films, report.html and summary.json
 """
 
@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from robot_learning.contract import Contract
@@ -25,15 +24,13 @@ from robot_learning.envs.tasks import task as task_named
 from robot_learning.policies import read_checkpoint
 from robot_learning.training.collection import collect_demonstrations
 from robot_learning.training.config import TrainConfig
-from robot_learning.training.evaluation import EvaluationResult, TaskResult, evaluate, record_success
+from robot_learning.training.evaluation import EpisodeResult, EvaluationResult, evaluate, record_success, summarise
 from robot_learning.training.films import Clip, film
-from robot_learning.training.intervals import wilson
 from robot_learning.training.offline import train
 from robot_learning.training.stages import JobError, Stages
 
 STAGES = ("collect", "train", "evaluate", "report")
 SEEDS_PER_TASK = 1000  # demonstrations of the task number k start from the seeds seed + 1000 k and up
-BLOCK = 25  # episodes of each task that are committed together
 FILMED = {True: 2, False: 2}  # successes and failures of each task to show
 
 
@@ -164,32 +161,37 @@ class Demo:
         )
 
     def evaluate(self) -> None:
-        """Run the evaluation episodes that are missing, block by block."""
-        config, blocks = self.config, self._blocks()
-        done = sum(block["episodes"] for block in blocks)
-        while done < config.episodes:
-            count = min(BLOCK, config.episodes - done)
-            result = evaluate(
-                self.checkpoint,
-                config.tasks,
-                episodes=count,
-                seed=config.evaluation_seed + done,
-                processes=config.processes,
-            )
-            tasks = {name: dataclasses.asdict(task) for name, task in result.tasks.items()}
-            blocks.append({"seed": config.evaluation_seed + done, "episodes": count, "tasks": tasks})
-            write_json(self.folder / "evaluation.json", {"weights": self._weights(), "blocks": blocks})
-            done += count
+        """Run the evaluation episodes that are missing; each is committed on its own."""
+        results = self._episodes()
+
+        def commit(result: EpisodeResult) -> None:
+            results.append(result)
+            episodes = [{k: v for k, v in vars(r).items() if k != "views"} for r in results]
+            write_json(self.folder / "evaluation.json", {"weights": weights, "episodes": episodes})
+
+        config, weights = self.config, self._weights()
+        evaluate(
+            self.checkpoint,
+            config.tasks,
+            episodes=config.episodes,
+            seed=config.evaluation_seed,
+            processes=config.processes,
+            known=tuple(results),
+            on_result=commit,
+        )
         record_success(self.checkpoint, self.result().lines())
 
-    def _blocks(self) -> list[dict[str, Any]]:
-        """The blocks measured so far, none when they measured other weights."""
+    def result(self) -> EvaluationResult:
+        """What was measured so far."""
+        return summarise(self._episodes(), self.config.tasks, self.config.evaluation_seed)
+
+    def _episodes(self) -> list[EpisodeResult]:
+        """The evaluation episodes so far, none when they measured other weights."""
         path = self.folder / "evaluation.json"
         if not path.is_file() or not self.checkpoint.is_dir():
             return []
         data = json.loads(path.read_text(encoding="utf-8"))
-        blocks: list[dict[str, Any]] = data["blocks"] if data["weights"] == self._weights() else []
-        return blocks
+        return [EpisodeResult(**fields) for fields in data["episodes"]] if data["weights"] == self._weights() else []
 
     def _weights(self) -> str:
         read_checkpoint(self.checkpoint)  # puts back a checkpoint whose replacement was cut short
@@ -197,25 +199,6 @@ class Demo:
         for path in sorted(self.checkpoint.glob("*.safetensors")):
             digest.update(path.read_bytes())
         return digest.hexdigest()[:16]
-
-    def result(self) -> EvaluationResult:
-        """The blocks measured so far as one result."""
-        blocks = self._blocks()
-        tasks = {}
-        for name in self.config.tasks:
-            parts = [block["tasks"][name] for block in blocks]
-            episodes = sum(part["episodes"] for part in parts)
-            successes = sum(part["successes"] for part in parts)
-            lengths = [part["mean_length"] * part["episodes"] for part in parts]
-            tasks[name] = TaskResult(
-                successes=successes,
-                episodes=episodes,
-                rate=successes / max(episodes, 1),
-                interval=wilson(successes, episodes),
-                mean_length=float(np.sum(lengths)) / max(episodes, 1),
-                failed_seeds=tuple(seed for part in parts for seed in part["failed_seeds"]),
-            )
-        return EvaluationResult(tasks, self.config.evaluation_seed)
 
     def film(self) -> None:
         """Film the first successes and failures of each task that are not filmed yet."""

@@ -19,7 +19,7 @@ from robot_learning.policies import Policy, load_policy, read_checkpoint, save_c
 from robot_learning.training.intervals import wilson
 from robot_learning.training.progress import ProgressBar
 from robot_learning.training.videos import side_by_side, write_video
-from robot_learning.training.workers import prepare_worker
+from robot_learning.training.workers import prepare_worker, starting_workers
 
 MakeEnv = Callable[[str, Contract], gymnasium.Env[Any, Any]]
 
@@ -120,6 +120,8 @@ def evaluate(
     make_env: MakeEnv = make_playroom,
     video_dir: Path | None = None,
     videos: int = 2,
+    known: Sequence[EpisodeResult] = (),
+    on_result: Callable[[EpisodeResult], None] | None = None,
 ) -> EvaluationResult:
     """Run `episodes` episodes of each task; episode i starts from `env.reset(seed=seed + i)`.
 
@@ -128,21 +130,33 @@ def evaluate(
         processes: worker processes with one torch thread each; 0 runs in this process.
         make_env: task and the policy's contract -> environment whose `info` has `is_success` (importable).
         video_dir: where the first `videos` successes and as many failures of each task are saved.
+        known: results of these episodes from before, which are not run again.
+        on_result: called with the result of each episode that was run, in the order of tasks and seeds.
 
     Raises:
         ContractError: the environment cannot serve the policy. UnknownTaskError: the policy does not know a task.
     """
-    jobs = [(task, seed + index) for task in tasks for index in range(episodes)]
+    wanted = [(task, seed + index) for task in tasks for index in range(episodes)]
+    results = [result for result in known if (result.task, result.seed) in wanted]
+    have = {(result.task, result.seed) for result in results}
+    jobs = [job for job in wanted if job not in have]
     gallery = _Gallery(video_dir, videos)
-    results: list[EpisodeResult] = []
-    with ProgressBar("evaluate", len(jobs), "episodes") as bar:
+    with ProgressBar("evaluate", len(wanted), "episodes", len(results)) as bar:
         for result in _results(_Runner(policy, make_env, video_dir is not None), jobs, processes):
             gallery.offer(result)
             results.append(EpisodeResult(result.task, result.seed, result.success, result.length))
             bar.update(len(results), f"success {sum(r.success for r in results)}/{len(results)}")
-    return EvaluationResult(
-        {task: _summary([r for r in results if r.task == task]) for task in tasks}, seed, tuple(gallery.paths)
-    )
+            if on_result is not None:
+                on_result(results[-1])
+    return summarise(results, tasks, seed, tuple(gallery.paths))
+
+
+def summarise(
+    results: Sequence[EpisodeResult], tasks: Sequence[str], seed: int, videos: tuple[Path, ...] = ()
+) -> EvaluationResult:
+    """Episodes in any order as the result of an evaluation whose seeds start at `seed`."""
+    ordered = sorted(results, key=lambda result: result.seed)
+    return EvaluationResult({task: _summary([r for r in ordered if r.task == task]) for task in tasks}, seed, videos)
 
 
 def _summary(results: list[EpisodeResult]) -> TaskResult:
@@ -210,16 +224,19 @@ def _work(job: tuple[str, int]) -> EpisodeResult:
 
 def _results(runner: _Runner, jobs: list[tuple[str, int]], processes: int) -> Iterator[EpisodeResult]:
     """Results in the order of `jobs`."""
+    if not jobs:
+        return
     if processes == 0:
         with contextlib.closing(runner):
             yield from (runner.episode(*job) for job in jobs)
         return
     # spawned, not forked: a copy of this process's GL context and torch threads would not work
     context = multiprocessing.get_context("spawn")
-    workers = min(processes, max(len(jobs), 1))
-    with ProcessPoolExecutor(workers, context, _start_worker, (runner,)) as pool:
+    with ProcessPoolExecutor(min(processes, len(jobs)), context, _start_worker, (runner,)) as pool:
         try:
-            yield from pool.map(_work, jobs)
+            with starting_workers():
+                results = pool.map(_work, jobs)
+            yield from results
         finally:  # an error or Ctrl-C does not wait for the episodes that have not begun
             pool.shutdown(cancel_futures=True)
 

@@ -18,7 +18,7 @@ from robot_learning.contract import IMAGE_PREFIX
 from robot_learning.policies import Policy, load_policy
 from robot_learning.training.progress import ProgressBar
 from robot_learning.training.videos import write_video
-from robot_learning.training.workers import prepare_worker
+from robot_learning.training.workers import prepare_worker, starting_workers
 
 NAME = re.compile(r"(?P<task>\w+)_seed_(?P<seed>\d+)_(?P<outcome>success|failure)\.mp4")
 HOLD = 8  # ticks the last picture stays
@@ -69,7 +69,9 @@ def _results(jobs: list[tuple[Path, Clip, Path]], processes: int) -> Iterator[No
         return
     # spawned, not forked: a copy of this process's GL context and torch threads would not work
     context = multiprocessing.get_context("spawn")
-    with context.Pool(min(processes, len(jobs)), prepare_worker) as pool:
+    with starting_workers():
+        pool = context.Pool(min(processes, len(jobs)), prepare_worker)
+    with pool:
         yield from pool.imap_unordered(_film, jobs)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from robot_learning.contract import Contract, ContractError
-from robot_learning.training.evaluation import EvaluationResult, evaluate
+from robot_learning.training.evaluation import EpisodeResult, EvaluationResult, evaluate
 
 from . import point_world
 
@@ -117,3 +117,38 @@ def test_the_default_environment_has_the_cameras_of_the_policy() -> None:
     env = make_playroom("open_drawer", wanted)
     env.unwrapped.contract.require(wanted, "the policy")  # type: ignore[attr-defined]
     env.close()
+
+
+def test_known_episodes_are_not_run_again() -> None:
+    known = [EpisodeResult("reach", 50 + index, False, 999) for index in range(6)]
+    ran: list[EpisodeResult] = []
+    result = evaluate(
+        Chaser,
+        ["reach", "flee"],
+        episodes=6,
+        seed=50,
+        processes=0,
+        make_env=point_world.make_env,
+        known=known,
+        on_result=ran.append,
+    )
+    assert [(r.task, r.seed) for r in ran] == [("flee", 50 + index) for index in range(6)]
+    assert result.tasks["reach"].failed_seeds == tuple(range(50, 56))
+
+
+def test_interrupted_and_continued_equals_uninterrupted() -> None:
+    episodes: list[EpisodeResult] = []
+    whole = evaluate(
+        ShortSighted,
+        ["reach"],
+        episodes=6,
+        seed=50,
+        processes=0,
+        make_env=point_world.make_env,
+        on_result=episodes.append,
+    )
+    known = [episodes[4], episodes[0]]
+    again = evaluate(
+        ShortSighted, ["reach"], episodes=6, seed=50, processes=0, make_env=point_world.make_env, known=known
+    )
+    assert again == whole
