@@ -36,7 +36,7 @@ class TrainConfig:
     """Learn only from the episodes that succeeded."""
     held_out: int = 0
     """Episodes of each task kept for a validation loss."""
-    steps: int = 2000
+    steps: int = 1200
     """Gradient steps."""
     time_limit: float | None = None
     """Lower `steps` at the start so that training takes about this long here [s]; the number chosen is kept on resume."""

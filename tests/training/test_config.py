@@ -1,0 +1,36 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
+from robot_learning.policies import Blending
+from robot_learning.training.config import TrainConfig, read_config, write_config
+from robot_learning.training.run_state import RunError
+
+
+def test_every_field_comes_back(tmp_path: Path) -> None:
+    recipe = BehaviourCloningConfig(channels=(4, 8), ignore=(), blending=Blending(every=2, limit=3))
+    config = TrainConfig(dataset="d", run="r", tasks=("a", "b"), time_limit=12.5, bc=recipe)
+    write_config(tmp_path, config)
+    assert read_config(tmp_path) == config
+
+
+def test_a_folder_without_config_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="not a training run"):
+        read_config(tmp_path)
+
+
+def test_an_unknown_field_is_named_with_the_valid_ones(tmp_path: Path) -> None:
+    write_config(tmp_path, dataclasses.replace(TrainConfig(), dataset="d"))
+    path = tmp_path / "config.yaml"
+    path.write_text(path.read_text().replace("seed: 0", "sead: 0"))
+    with pytest.raises(RunError, match=r"sead.*'seed'"):
+        read_config(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "{", "steps: [3"])
+def test_a_malformed_config_is_a_clear_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(RunError, match=r"config\.yaml"):
+        read_config(tmp_path)

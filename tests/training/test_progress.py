@@ -1,0 +1,31 @@
+import io
+
+from rich.console import Console
+
+from robot_learning.training.progress import ProgressBar
+
+
+def shown(terminal: bool, steps: range, total: int) -> str:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
+    with ProgressBar("train bc", total, "steps", console=console) as bar:
+        for step in steps:
+            bar.update(step, "loss 0.5")
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_log_file_gets_a_line_every_tenth() -> None:
+    assert len(shown(False, range(1, 101), 100).splitlines()) == 10
+
+
+def test_a_line_tells_how_far_and_how_well() -> None:
+    line = shown(False, range(1, 51), 100).splitlines()[-1]
+    assert line.startswith("train bc 50/100 steps")
+    assert line.endswith("loss 0.5")
+
+
+def test_a_terminal_gets_a_bar_with_rate_and_words() -> None:
+    text = shown(True, range(1, 101), 100)
+    assert "100/100" in text
+    assert "steps/s" in text
+    assert "loss 0.5" in text
