@@ -46,7 +46,7 @@ class DemoConfig:
     """Demonstrations of each task."""
     episodes: int = 50
     """Evaluation episodes of each task, from seeds that no demonstration used."""
-    steps: int = 2500
+    steps: int = 1000
     """Gradient steps of behaviour cloning, fewer where they would not fit into `train_seconds`."""
     train_seconds: float = 240.0
     """Upper limit of the training time [s]."""
