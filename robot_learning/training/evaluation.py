@@ -14,7 +14,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from robot_learning.contract import IMAGE_PREFIX, Contract
+from robot_learning.contract import IMAGE_PREFIX, STATE, Contract
 from robot_learning.policies import Policy, load_policy, read_checkpoint, save_checkpoint
 from robot_learning.training.intervals import wilson
 from robot_learning.training.progress import ProgressBar
@@ -102,12 +102,14 @@ class EvaluationResult:
 
 
 def make_playroom(task: str, contract: Contract) -> gymnasium.Env[Any, Any]:
-    """The simulated playroom with the cameras, at the size, that `contract` (the policy's) asks for."""
+    """The simulated playroom with the robot of `contract` (the policy's), and its cameras at their size."""
     import robot_learning.envs  # noqa: F401  registers the environments
 
     cameras = tuple(key.removeprefix(IMAGE_PREFIX) for key in contract.images)
-    size = next((stream.shape[0] for stream in contract.images.values()), 96)
-    return gymnasium.make("robot_learning/Playroom-v0", task=task, cameras=cameras, image_size=size)
+    size = next((stream.shape[:2] for stream in contract.images.values()), 96)
+    simulated = contract.simulation is not None and STATE in contract.observation
+    robot = contract if simulated else contract.name
+    return gymnasium.make("robot_learning/Playroom-v0", task=task, cameras=cameras, image_size=size, contract=robot)
 
 
 def evaluate(

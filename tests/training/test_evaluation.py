@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from robot_learning.contract import Contract, ContractError
-from robot_learning.training.evaluation import EpisodeResult, EvaluationResult, evaluate
+from robot_learning.envs.observation import observed_contract
+from robot_learning.training.evaluation import EpisodeResult, EvaluationResult, evaluate, make_playroom
 
 from . import point_world
 
@@ -152,3 +153,10 @@ def test_interrupted_and_continued_equals_uninterrupted() -> None:
         ShortSighted, ["reach"], episodes=6, seed=50, processes=0, make_env=point_world.make_env, known=known
     )
     assert again == whole
+
+
+def test_the_playroom_is_built_for_the_policy_s_robot_cameras_and_picture_size() -> None:
+    contract = observed_contract(Contract.load("ur5e_2f85"), ("wrist",), 48, 64)
+    env = make_playroom("open_drawer", contract)
+    assert env.unwrapped.contract.differences(contract) == []  # type: ignore[attr-defined]
+    env.close()
