@@ -98,10 +98,10 @@ def _story(demo: Demo, dataset: Dataset, steps: int) -> list[str]:
         f"playroom, {minutes:.1f} minutes of robot time in all. Furniture, block and arm start differently every time, and the "
         "demonstrator varies its way, its speed and its steadiness as people do.",
         f"A policy was trained on the recording by behaviour cloning, {steps} gradient steps on this machine's CPU. It sees the "
-        f"{cameras} camera ({config.image_size}x{config.image_size} pixels), the joints and the tool's position, never the state "
+        f"{cameras} camera ({config.image_size}x{config.image_size} pixels), the gripper and the tool's pose, never the state "
         "of the objects, and moves the tool ten times a second.",
         f"Then it was left alone with {config.episodes} fresh episodes of each task, from starts that no demonstration used. An "
-        "episode counts as a success when the drawer is where it should be within 15 seconds.",
+        "episode counts as a success when the objects are where they should be within 15 seconds.",
     ]
 
 
