@@ -10,11 +10,11 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 package_name = "robot_learning"
-source = (
-    Path(__file__).resolve().parent
-)  # `colcon build --symlink-install` runs a link to this file in its build folder
+# `colcon build --symlink-install` runs a link to this file in its build folder
+source = Path(__file__).resolve().parent
 
-# The test-suite passes at the lower bounds (Python 3.10) and at the versions in constraints.txt; upper bounds are the next major.
+# The test-suite passes at the versions in constraints.txt, and on Python 3.10 at the lower bounds (torch's and
+# stable-baselines3's excepted: 2.13 and 2.9.2 are the oldest tried). Upper bounds are the next major version.
 install_requires = [
     "av>=15,<19",  # the first whose wheels encode AV1
     "daqp>=0.11,<1",  # the QP solver of mink; earlier ones lack the warm start that qpsolvers asks for
@@ -27,13 +27,13 @@ install_requires = [
     "pillow>=10.1,<14",
     "pyarrow>=15,<27",
     "pyyaml>=6,<7",
-    "rich>=13,<16",
+    "rich>=15,<16",
     "safetensors>=0.4.3,<1",
     "stable-baselines3>=2.9,<3",
     "tensorboard>=2.16,<3",
     "torch>=2.8,<3",
     "tqdm>=4.66,<5",
-    "tyro>=0.9,<2",
+    "tyro>=1.0,<2",
 ]
 
 extras_require = {
@@ -48,7 +48,10 @@ extras_require = {
         "ros-std-srvs==5.5.1",
         "rosbags>=0.11,<0.12",
     ],
-    "convert": ["minari[hdf5]>=0.5.3,<0.6", "h5py>=3.10,<4"],
+    "convert": [
+        'minari[hdf5]>=0.5.4,<0.6; python_version >= "3.11"',  # the last for Python 3.10 stores pictures as lossy JPEG
+        "h5py>=3.10,<4",
+    ],
     "dev": [
         "hypothesis>=6.100,<7",
         "mypy>=1.13,<3",
