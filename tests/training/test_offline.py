@@ -115,15 +115,18 @@ def test_a_killed_run_can_go_on(config: TrainConfig) -> None:
     write_config(run, dataclasses.replace(config, save_every=0.0, steps=100_000))
     code = "import sys; from robot_learning.training.offline import *; "
     code += "train(read_config(Path(sys.argv[1])), resume=True)"
-    process = subprocess.Popen([sys.executable, "-c", code, str(run)], stderr=subprocess.DEVNULL)
-    watchdog = threading.Timer(60, process.kill)
+    said = run.parent / "stderr.txt"
+    with said.open("wb") as stderr:
+        process = subprocess.Popen([sys.executable, "-c", code, str(run)], stderr=stderr)
+    # Against a hang only: importing torch alone can take long on busy cores.
+    watchdog = threading.Timer(240, process.kill)
     watchdog.start()
     while load_state(run) is None and process.poll() is None:
         pass
     process.kill()
     process.wait()
     watchdog.cancel()
-    assert load_state(run) is not None
+    assert load_state(run) is not None, said.read_text()
     assert load_policy(run / "checkpoints" / "last").tasks == sorted(point_world.TASKS.values())
 
 
