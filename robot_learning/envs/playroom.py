@@ -40,6 +40,7 @@ class Playroom:
         self._substeps = max(1, round(ratio))
         self._index()
         self._sharpen_arm()
+        self.aim(np.array(contract.joints.home), 0.0, interpolate=False)
 
     def _index(self) -> None:
         model, sim = self.model, self.contract.simulation
@@ -186,8 +187,8 @@ class Playroom:
         self.data.qpos[self._arm_qpos] = joints
         self.data.qvel[:] = 0.0
         self.data.ctrl[self._arm_ctrl] = joints
-        self.data.ctrl[self._gripper_ctrl] = gripper_command(self.contract, gripper)
         self.controller.reset(joints, gripper)
+        self.aim(joints, gripper, interpolate=False)
 
     def step(self, action: np.ndarray) -> Command:
         """One control tick of `1 / contract.rate` seconds: action `(5,)` -> IK -> interpolated joint set-points -> physics.
@@ -196,25 +197,55 @@ class Playroom:
             ActionError: the action is not finite or has the wrong shape; nothing moves.
         """
         command = self.controller.step(action, self.joints, self.gripper)
-        start = self.data.ctrl[self._arm_ctrl]
-        self.data.ctrl[self._gripper_ctrl] = gripper_command(self.contract, command.gripper)
-        for i in range(1, INTERPOLATION + 1):
-            self.data.ctrl[self._arm_ctrl] = start + (command.joints - start) * (i / INTERPOLATION)
-            mujoco.mj_step(self.model, self.data, nstep=self._substeps)
-        self._refresh()
+        self.follow(command.joints, command.gripper)
         return command
+
+    def follow(self, joints: np.ndarray, gripper: float) -> None:
+        """One control tick towards joint targets `(J,)` [rad] and gripper (0 open, 1 closed): what `step` does after IK."""
+        self.aim(joints, gripper)
+        self.advance(self.tick_steps)
+        self.refresh()
+
+    @property
+    def tick_steps(self) -> int:
+        """Physics steps in one control tick."""
+        return INTERPOLATION * self._substeps
+
+    def aim(self, joints: np.ndarray, gripper: float, interpolate: bool = True) -> None:
+        """New targets: the arm's set-points ramp from where they are to `joints` `(J,)` [rad] over one control tick.
+
+        Without `interpolate` they are there at once, as a bare position controller takes them.
+        """
+        goal = np.array(joints, dtype=np.float64)
+        self._ramp = (self.data.ctrl[self._arm_ctrl] if interpolate else goal, goal)
+        self._ramp_step = 0
+        self.data.ctrl[self._gripper_ctrl] = gripper_command(self.contract, gripper)
+
+    def advance(self, steps: int) -> None:
+        """`steps` physics steps towards the last `aim`; `refresh` brings what is derived from positions up to date."""
+        start, goal = self._ramp
+        while steps > 0:
+            stage, within = divmod(self._ramp_step, self._substeps)
+            if stage < INTERPOLATION:
+                count = min(steps, self._substeps - within)
+                self.data.ctrl[self._arm_ctrl] = start + (goal - start) * ((stage + 1) / INTERPOLATION)
+            else:
+                count = steps
+            mujoco.mj_step(self.model, self.data, nstep=count)
+            self._ramp_step += count
+            steps -= count
 
     def settle(self, seconds: float) -> None:
         """Let objects come to rest while the arm holds."""
         mujoco.mj_step(self.model, self.data, nstep=max(1, round(seconds / self.model.opt.timestep)))
-        self._refresh()
+        self.refresh()
 
     def forward(self) -> None:
         """Make positions consistent after setting state by hand."""
         mujoco.mj_forward(self.model, self.data)
-        self._refresh()
+        self.refresh()
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         """mj_step leaves positions one physics step old: bring poses, cameras and lamps up to date."""
         mujoco.mj_kinematics(self.model, self.data)
         mujoco.mj_camlight(self.model, self.data)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from robot_learning.envs.playroom import Playroom
 from robot_learning.envs.playroom_env import PlayroomEnv
 
 HOMING_TICKS = 60
@@ -48,23 +50,29 @@ class ResetFreePlayroomEnv(PlayroomEnv):
 
     def go_home(self) -> None:
         """Open the gripper, rise, and drive above the desk; every motion is a bounded action."""
-        scale = np.array(self.contract.action.scale)
-        goal = np.array(HOME) + self.np_random.uniform(-0.04, 0.04, 3) * (1, 2, 1)
-        yaw = self.np_random.uniform(-0.3, 0.3)
-        for _ in range(HOMING_TICKS):
-            tcp = self.room.tcp
-            step = goal - tcp
-            if tcp[2] < HOMING_HEIGHT - 0.08:
-                step[:2] = 0.0  # out of drawer and shelf first
-            turn = (yaw - self.room.tcp_yaw + np.pi) % (2 * np.pi) - np.pi
-            if np.linalg.norm(goal - tcp) < 0.01 and abs(turn) < 0.05:
-                return
-            move = np.append(step, turn) / scale[:4]
-            self.room.step(np.append(np.clip(move, -1, 1), -1.0).astype(np.float32))
+        for action in homing(self.room, self.np_random):
+            self.room.step(action)
 
     def info(self) -> dict[str, Any]:
         """As `PlayroomEnv.info`, and the number of full resets after the first."""
         return {**super().info(), "interventions": self.interventions}
+
+
+def homing(room: Playroom, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Actions `(5,)` that open the gripper, lift the hand and drive it above the desk; carry out each before the next."""
+    scale = np.array(room.contract.action.scale)
+    goal = np.array(HOME) + rng.uniform(-0.04, 0.04, 3) * (1, 2, 1)
+    yaw = rng.uniform(-0.3, 0.3)
+    for _ in range(HOMING_TICKS):
+        tcp = room.tcp
+        step = goal - tcp
+        if tcp[2] < HOMING_HEIGHT - 0.08:
+            step[:2] = 0.0  # out of drawer and shelf first
+        turn = (yaw - room.tcp_yaw + np.pi) % (2 * np.pi) - np.pi
+        if np.linalg.norm(goal - tcp) < 0.01 and abs(turn) < 0.05:
+            return
+        move = np.append(step, turn) / scale[:4]
+        yield np.append(np.clip(move, -1, 1), -1.0).astype(np.float32)
 
 
 def _seeded(seed: int) -> tuple[np.random.Generator, int]:

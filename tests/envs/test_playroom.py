@@ -87,3 +87,44 @@ def test_a_scene_that_is_not_mjcf_is_refused(tmp_path):
     scene.write_text("<mujoco><worldbody>")
     with pytest.raises(SceneError, match=r"broken\.xml"):
         playroom_spec(Contract.load("ur5e_2f85"), scene)
+
+
+def driven(step):
+    """Arm and object states of a rollout in which `step(room, action)` carries out random actions."""
+    room = Playroom(Contract.load("ur5e_2f85"))
+    tasks.begin(room, tasks.TASKS["open_drawer"], np.random.default_rng(6))
+    rng, states = np.random.default_rng(7), []
+    for _ in range(15):
+        step(room, rng.uniform(-1, 1, 5))
+        states.append(np.append(room.data.qpos, room.data.qvel))
+    return np.array(states)
+
+
+def by_joint_targets(room, action):
+    command = room.controller.step(action, room.joints, room.gripper)
+    room.follow(command.joints, command.gripper)
+
+
+def by_single_physics_steps(room, action):
+    command = room.controller.step(action, room.joints, room.gripper)
+    room.aim(command.joints, command.gripper)
+    for _ in range(room.tick_steps):
+        room.advance(1)
+        room.refresh()
+
+
+@pytest.mark.parametrize("other", [by_joint_targets, by_single_physics_steps])
+def test_driving_by_joint_targets_repeats_a_rollout_of_actions_exactly(other):
+    assert np.array_equal(driven(Playroom.step), driven(other))
+
+
+def test_without_interpolation_the_arm_gets_there_sooner():
+    distances = []
+    for interpolate in (True, False):
+        room = Playroom(Contract.load("ur5e_2f85"))
+        tasks.begin(room, tasks.TASKS["open_drawer"], np.random.default_rng(6))
+        goal = room.joints + 0.1
+        room.aim(goal, 0.0, interpolate)
+        room.advance(10)
+        distances.append(np.abs(goal - room.joints).max())
+    assert distances[1] < 0.8 * distances[0]
