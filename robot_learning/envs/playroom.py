@@ -40,7 +40,7 @@ class Playroom:
         self._substeps = max(1, round(ratio))
         self._index()
         self._sharpen_arm()
-        self.aim(np.array(contract.joints.home), 0.0, interpolate=False)
+        self.aim(np.array(contract.joints.home), interpolate=False)
 
     def _index(self) -> None:
         model, sim = self.model, self.contract.simulation
@@ -51,6 +51,7 @@ class Playroom:
         self._arm_ctrl = np.array([model.actuator(ROBOT_PREFIX + name).id for name in sim.arm_actuators])
         self._gripper_ctrl = model.actuator(ROBOT_PREFIX + sim.gripper_actuator).id
         self._gripper_qpos = model.joint(ROBOT_PREFIX + sim.gripper_joint).qposadr[0]
+        self._gripper_dof = model.joint(ROBOT_PREFIX + sim.gripper_joint).dofadr[0]
         self._tcp = model.site(ROBOT_PREFIX + sim.tcp_site).id
         self._joint_qpos = {name: int(model.joint(name).qposadr[0]) for name in FURNITURE_JOINTS}
         self._joint_dof = {name: int(model.joint(name).dofadr[0]) for name in FURNITURE_JOINTS}
@@ -173,6 +174,11 @@ class Playroom:
         return gripper_opening(self.contract, float(self.data.qpos[self._gripper_qpos]))
 
     @property
+    def gripper_joint(self) -> tuple[float, float]:
+        """Position and velocity of the gripper's joint, in the contract's unit: what its encoder says."""
+        return float(self.data.qpos[self._gripper_qpos]), float(self.data.qvel[self._gripper_dof])
+
+    @property
     def tcp(self) -> np.ndarray:
         """World position `(3,)` of the tool centre point."""
         return self.data.site_xpos[self._tcp].copy()
@@ -188,7 +194,8 @@ class Playroom:
         self.data.qvel[:] = 0.0
         self.data.ctrl[self._arm_ctrl] = joints
         self.controller.reset(joints, gripper)
-        self.aim(joints, gripper, interpolate=False)
+        self.aim(joints, interpolate=False)
+        self.grip(gripper)
 
     def step(self, action: np.ndarray) -> Command:
         """One control tick of `1 / contract.rate` seconds: action `(5,)` -> IK -> interpolated joint set-points -> physics.
@@ -202,7 +209,8 @@ class Playroom:
 
     def follow(self, joints: np.ndarray, gripper: float) -> None:
         """One control tick towards joint targets `(J,)` [rad] and gripper (0 open, 1 closed): what `step` does after IK."""
-        self.aim(joints, gripper)
+        self.aim(joints)
+        self.grip(gripper)
         self.advance(self.tick_steps)
         self.refresh()
 
@@ -211,14 +219,17 @@ class Playroom:
         """Physics steps in one control tick."""
         return INTERPOLATION * self._substeps
 
-    def aim(self, joints: np.ndarray, gripper: float, interpolate: bool = True) -> None:
-        """New targets: the arm's set-points ramp from where they are to `joints` `(J,)` [rad] over one control tick.
+    def aim(self, joints: np.ndarray, interpolate: bool = True) -> None:
+        """A new target for the arm: its set-points ramp from where they are to `joints` `(J,)` [rad] over one control tick.
 
         Without `interpolate` they are there at once, as a bare position controller takes them.
         """
         goal = np.array(joints, dtype=np.float64)
         self._ramp = (self.data.ctrl[self._arm_ctrl] if interpolate else goal, goal)
         self._ramp_step = 0
+
+    def grip(self, gripper: float) -> None:
+        """A new target for the gripper, 0 open .. 1 closed."""
         self.data.ctrl[self._gripper_ctrl] = gripper_command(self.contract, gripper)
 
     def advance(self, steps: int) -> None:

@@ -107,7 +107,8 @@ def by_joint_targets(room, action):
 
 def by_single_physics_steps(room, action):
     command = room.controller.step(action, room.joints, room.gripper)
-    room.aim(command.joints, command.gripper)
+    room.aim(command.joints)
+    room.grip(command.gripper)
     for _ in range(room.tick_steps):
         room.advance(1)
         room.refresh()
@@ -124,7 +125,7 @@ def test_without_interpolation_the_arm_gets_there_sooner():
         room = Playroom(Contract.load("ur5e_2f85"))
         tasks.begin(room, tasks.TASKS["open_drawer"], np.random.default_rng(6))
         goal = room.joints + 0.1
-        room.aim(goal, 0.0, interpolate)
+        room.aim(goal, interpolate)
         room.advance(10)
         distances.append(np.abs(goal - room.joints).max())
     assert distances[1] < 0.8 * distances[0]
