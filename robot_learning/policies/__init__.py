@@ -11,6 +11,7 @@ from robot_learning.policies.checkpoint import (
 from robot_learning.policies.chunk_policy import Blending, ChunkPolicy
 from robot_learning.policies.chunks import ActionChunks
 from robot_learning.policies.normalizer import Normalizer, StatisticsError
+from robot_learning.policies.player import ChunkPlayer
 from robot_learning.policies.policy import ObservationError, Policy, UnknownTaskError, check_observation, task_index
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Blending",
     "Checkpoint",
     "CheckpointError",
+    "ChunkPlayer",
     "ChunkPolicy",
     "Normalizer",
     "ObservationError",

@@ -13,8 +13,8 @@ from robot_learning.contract import Contract
 from robot_learning.networks.augmentation import centre_crop, to_float
 from robot_learning.networks.visuomotor import VisuomotorNetwork, VisuomotorSpec
 from robot_learning.policies.checkpoint import Checkpoint, register_policy
-from robot_learning.policies.chunks import ActionChunks
 from robot_learning.policies.normalizer import Normalizer
+from robot_learning.policies.player import ChunkPlayer
 from robot_learning.policies.policy import check_observation, task_index
 
 
@@ -48,34 +48,42 @@ class ChunkPolicy:
     ) -> None:
         self.network, self.normalizer, self.contract, self.tasks = network.eval(), normalizer, contract, list(tasks)
         self.selected, self.displacements, self.blending = dict(selected), displacements, blending
-        self._chunks = ActionChunks(blending.decay, blending.limit)
+        self._player = self.player()
         self._tick = 0
-        self._sum = np.zeros(len(contract.action.names), np.float32)  # of the actions since reset
+
+    def player(self) -> ChunkPlayer:
+        """A player for this policy's plans, for a node that keeps its own ticks."""
+        return ChunkPlayer(
+            len(self.contract.action.names), self.displacements, self.blending.decay, self.blending.limit
+        )
 
     def reset(self) -> None:
         """Forget the episode so far."""
-        self._chunks.clear()
+        self._player.reset()
         self._tick = 0
-        self._sum[:] = 0
 
     def predict(self, observation: Mapping[str, np.ndarray], task: str) -> np.ndarray:
         """The blended action `(A,)` for this tick; see `Policy.predict`."""
         check_observation(observation, self.contract)  # also on ticks that only follow an earlier chunk
-        if self._tick % self.blending.every == 0 or self._chunks.action(self._tick) is None:
-            chunk = self._infer(observation, task)
-            # displacements are blended as places to be at each tick: noise of single steps does not add up
-            self._chunks.add(self._tick, chunk + self._sum if self.displacements else chunk)
-        blended = self._chunks.action(self._tick)
-        assert blended is not None  # a chunk that starts at this tick was just added if there was none
-        action: np.ndarray = np.clip(blended - self._sum if self.displacements else blended, -1.0, 1.0)
-        self._sum += action
+        action = None if self._tick % self.blending.every == 0 else self._player.action(self._tick)
+        if action is None:
+            self._player.add(self._tick, self._infer(observation, task))
+            action = self._player.action(self._tick)
+        assert action is not None  # a plan that starts at this tick was just added if there was none
         self._tick += 1
         return action
 
+    def plan(self, observation: Mapping[str, np.ndarray], task: str) -> np.ndarray:
+        """What the network predicts for the ticks from this one on, `(T, A)`, for `player()`; changes nothing in the policy.
+
+        Raises as `Policy.predict` does.
+        """
+        check_observation(observation, self.contract)
+        return self._infer(observation, task)
+
     def predict_chunk(self, observation: Mapping[str, np.ndarray], task: str) -> np.ndarray:
         """The actions `(T, A)` from this tick on, in [-1, 1], without blending; raises as `Policy.predict` does."""
-        check_observation(observation, self.contract)
-        chunk = self._infer(observation, task)
+        chunk = self.plan(observation, task)
         actions: np.ndarray = np.diff(chunk, axis=0, prepend=np.float32(0)) if self.displacements else chunk
         return np.clip(actions, -1.0, 1.0)
 
