@@ -59,6 +59,19 @@ class VideoIndex:
         return len(self.pts)
 
 
+class _Decoder:
+    """A decoder, and whether every frame of the packets it was given has come out."""
+
+    def __init__(self, index: VideoIndex) -> None:
+        context: Any = av.CodecContext.create(index.codec, "r")
+        context.extradata = index.extradata
+        context.thread_count = 1
+        # Without it damaged packets are patched up with pixels of other frames, silently.
+        context.options = {"err_detect": "explode"}
+        self.context = context
+        self.drained = False
+
+
 class VideoReader:
     """Decodes frames of many mp4 files by number; keeps the indices, open files and decoders of the recent ones.
 
@@ -72,8 +85,8 @@ class VideoReader:
 
     def _start(self) -> None:
         self._lock = threading.Lock()
-        self._files: OrderedDict[Path, tuple[VideoIndex, int]] = OrderedDict()
-        self._decoders: dict[tuple[Any, ...], Any] = {}
+        self._files: OrderedDict[Path, tuple[VideoIndex, int, _Decoder]] = OrderedDict()
+        self._decoders: dict[tuple[Any, ...], _Decoder] = {}
         self._reformatter = VideoReformatter()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -98,76 +111,94 @@ class VideoReader:
             DamagedDatasetError: the file is missing, truncated, too short, of another size or does not decode.
         """
         with self._lock:
-            index, descriptor = self._open(path)
+            index, descriptor, decoder = self._open(path)
             if out is None or rows is None:
                 out, rows = np.empty((len(numbers), *index.shape), np.uint8), range(len(numbers))
             if out.shape[1:] != index.shape:
                 raise DamagedDatasetError(path, f"images of shape {out.shape[1:]}", f"{index.shape}", self.root)
             wanted: dict[int, list[int]] = {}
             for row, number in zip(rows, numbers, strict=True):
-                if not 0 <= number < len(index):
+                if not 0 <= number < len(index.order):
                     raise DamagedDatasetError(path, f"at least {number + 1} frames", f"{len(index)}", self.root)
                 wanted.setdefault(index.order[number], []).append(row)
             try:
-                self._decode(index, descriptor, wanted, out)
+                if len(wanted) > 1 or not self._keyframe(index, descriptor, decoder, wanted, out):
+                    self._decode(index, descriptor, decoder, wanted, out)
             except VIDEO_ERRORS as error:
                 raise DamagedDatasetError(path, "frames that decode", str(error), self.root) from error
             return out
 
     def close(self) -> None:
         """Close every open file."""
-        for _, descriptor in self._files.values():
+        for _, descriptor, _ in self._files.values():
             os.close(descriptor)
         self._files.clear()
         self._decoders.clear()
 
-    def _open(self, path: Path) -> tuple[VideoIndex, int]:
+    def _open(self, path: Path) -> tuple[VideoIndex, int, _Decoder]:
         entry = self._files.get(path)
         if entry is None:
             index = VideoIndex(path, self.root)
-            entry = (index, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            # One decoder serves every file with the same stream header; files we wrote all share it.
+            kind = (index.codec, index.extradata, index.shape)
+            decoder = self._decoders.get(kind) or self._decoders.setdefault(kind, _Decoder(index))
+            entry = (index, os.open(path, os.O_RDONLY | os.O_CLOEXEC), decoder)
             self._files[path] = entry
             if len(self._files) > self.max_open:
-                _, (_, oldest) = self._files.popitem(last=False)
+                _, (_, oldest, _) = self._files.popitem(last=False)
                 os.close(oldest)
         else:
             self._files.move_to_end(path)
         return entry
 
-    def _decoder(self, index: VideoIndex) -> Any:
-        """One decoder serves every file with the same stream header; files we wrote all share it."""
-        key = (index.codec, index.extradata, index.shape)
-        if key not in self._decoders:
-            decoder: Any = av.CodecContext.create(index.codec, "r")
-            decoder.extradata = index.extradata
-            decoder.thread_count = 1
-            # Without it damaged packets are patched up with pixels of other frames, silently.
-            decoder.options = {"err_detect": "explode"}
-            self._decoders[key] = decoder
-        return self._decoders[key]
+    def _keyframe(
+        self, index: VideoIndex, descriptor: int, decoder: _Decoder, wanted: dict[int, list[int]], out: np.ndarray
+    ) -> bool:
+        """Decode the one packet in `wanted` if it is a keyframe; tells whether its frame came out.
 
-    def _decode(self, index: VideoIndex, descriptor: int, wanted: dict[int, list[int]], out: np.ndarray) -> None:
+        It needs nothing from other packets, so a decoder that holds none is not flushed, which costs a tenth of a frame.
+        """
+        ((target, rows),) = wanted.items()
+        if index.keyframe[target] != target or not decoder.drained:
+            return False
+        decoder.drained = False
+        try:
+            frames = decoder.context.decode(_packet(index, descriptor, target))
+        except VIDEO_ERRORS:  # the flushed decoder shall say what is wrong
+            return False
+        if len(frames) != 1 or frames[0].pts != index.pts[target]:
+            return False
+        self._store(frames, {frames[0].pts: rows}, out)
+        decoder.drained = True
+        return True
+
+    def _decode(
+        self, index: VideoIndex, descriptor: int, decoder: _Decoder, wanted: dict[int, list[int]], out: np.ndarray
+    ) -> None:
         """Decode the packets in `wanted` (packet number -> rows of `out`), each run of them in one pass."""
-        decoder = self._decoder(index)
+        context = decoder.context
         todo = sorted(wanted)
         rows_of = {index.pts[packet]: wanted[packet] for packet in todo}
-        following = -1
+        following, pending = -1, 0
+        decoder.drained = False
         for target in todo:
             if index.pts[target] not in rows_of:
                 continue
             start = index.keyframe[target]
             if not start <= following <= target + 1:
                 if following >= 0:
-                    self._store(decoder.decode(None), rows_of, out)
-                decoder.flush_buffers()
-                following = start
+                    self._store(context.decode(None), rows_of, out)
+                context.flush_buffers()
+                following, pending = start, 0
             for position in range(following, target + 1):
-                packet = av.Packet(os.pread(descriptor, index.size[position], index.position[position]))
-                packet.pts = index.pts[position]
-                self._store(decoder.decode(packet), rows_of, out)
+                frames = context.decode(_packet(index, descriptor, position))
+                pending += 1 - len(frames)
+                self._store(frames, rows_of, out)
             following = target + 1
         if rows_of:  # a decoder that reorders still holds them
-            self._store(decoder.decode(None), rows_of, out)
+            self._store(context.decode(None), rows_of, out)
+        else:
+            decoder.drained = pending == 0
         if rows_of:
             raise OSError(f"{len(rows_of)} frames did not come out of the decoder")
 
@@ -178,3 +209,9 @@ class VideoReader:
                 height, width, channels = out.shape[1:]
                 pixels = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, : width * channels]
                 out[row] = pixels.reshape(height, width, channels)
+
+
+def _packet(index: VideoIndex, descriptor: int, position: int) -> Any:
+    packet = av.Packet(os.pread(descriptor, index.size[position], index.position[position]))
+    packet.pts = index.pts[position]
+    return packet
