@@ -8,7 +8,7 @@ import sys
 import mujoco
 import numpy as np
 
-from robot_learning.envs.scene import FAST_GROUP, PRETTY_GROUP, WRIST_CAMERA
+from robot_learning.envs.scene import FAST_GROUP, PRETTY_GROUP, ROBOT_PREFIX, WRIST_CAMERA
 from robot_learning.errors import UserError
 
 
@@ -60,12 +60,27 @@ class Camera:
         """The picture `(height, width, 3)` uint8 RGB that `camera` sees."""
         if self._renderer is None:
             self._renderer = self._open()
-        name = WRIST_CAMERA if camera == "wrist" else camera
-        self._renderer.update_scene(data, name, self._option)
+        self._renderer.update_scene(data, _in_model(camera), self._option)
         return self._renderer.render()
+
+    def field_of_view(self, camera: str) -> float:
+        """The vertical field of view of `camera` [rad].
+
+        Raises:
+            RenderingError: the room has no such camera; lists those it has.
+        """
+        try:
+            return float(np.deg2rad(self.model.camera(_in_model(camera)).fovy[0]))
+        except KeyError:
+            known = [self.model.camera(i).name.removeprefix(ROBOT_PREFIX) for i in range(self.model.ncam)]
+            raise RenderingError(f"the room has no camera {camera!r}; it has {known}") from None
 
     def close(self) -> None:
         """Free the GL context."""
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+
+
+def _in_model(camera: str) -> str:
+    return WRIST_CAMERA if camera == "wrist" else camera

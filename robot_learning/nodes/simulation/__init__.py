@@ -1,0 +1,1 @@
+"""What the node `sim_robot` is made of: the simulated robot, its topics, when each is due, wall pacing and rendering."""
