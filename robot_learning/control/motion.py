@@ -47,6 +47,12 @@ class MotionControl:
         self._scale = np.array(contract.action.scale)
         self._last: Command | None = None
 
+    def warm_up(self) -> None:
+        """Solve once, so that the first action is as fast as the others."""
+        home = np.array(self.contract.joints.home)
+        pose = self._controller.kinematics.forward(home)
+        self._controller.kinematics.solve(pose.position + 0.01, pose.yaw, home)
+
     def step(self, action: Array, joints: Array, gripper_position: float, resumed: bool, restart: bool) -> Motion:
         """Carry out `action` (A,) in [-1, 1].
 

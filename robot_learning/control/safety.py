@@ -24,16 +24,20 @@ class SafetyError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class SafetyLimits:
-    """What the gate allows. Times in seconds; `sources` from the one that always wins to the one that yields to all."""
+    """What the gate allows: the parameters of the node `safety_gate`, which explains each.
+
+    Times in seconds, `command_timeout` and `watch_timeout` in control periods; `sources` from the one that always wins to
+    the one that yields to all others.
+    """
 
     sources: tuple[str, ...] = ("teleop", "env", "policy")
     override_time: float = 0.5
-    command_periods: float = 2.0
+    command_timeout: float = 2.0
     action_max_age: float = 1.0
     action_limit: float = 5.0
     speed_scale: float = 1.0
     watch: tuple[str, ...] = ()
-    watch_periods: float = 2.0
+    watch_timeout: float = 2.0
     estop_timeout: float = 0.15
     estop_required: bool = False
 
@@ -41,7 +45,7 @@ class SafetyLimits:
         if not self.sources or len(set(self.sources)) != len(self.sources):
             raise SafetyError(f"sources: expected different names, found {list(self.sources)}")
         require_speed_scale(self.speed_scale)
-        for name in ("override_time", "command_periods", "action_max_age", "watch_periods", "estop_timeout"):
+        for name in ("override_time", "command_timeout", "action_max_age", "watch_timeout", "estop_timeout"):
             if not getattr(self, name) > 0.0:
                 raise SafetyError(f"{name}: expected a number above 0, found {getattr(self, name)}")
         if not self.action_limit >= 1.0:
@@ -102,9 +106,9 @@ class Safety:
         self.speed_scale = limits.speed_scale
         self.joints = JointWatch(contract, contract.observation[STATE].max_age)
         self.estop = EmergencyStop(limits.estop_timeout, limits.estop_required)
-        self.nodes = NodeWatch(limits.watch, limits.watch_periods / contract.rate)
+        self.nodes = NodeWatch(limits.watch, limits.watch_timeout / contract.rate)
         self.counts: Counter[str] = Counter()
-        self._command_timeout = round(limits.command_periods / contract.rate * SECOND)
+        self._command_timeout = round(limits.command_timeout / contract.rate * SECOND)
         self._bucket = TokenBucket(contract.rate)
         self._writers: dict[str, tuple[str, ...]] = {}  # topic -> who else publishes on it
         self._heard: dict[str, int] = {}  # source -> when it last sent anything
