@@ -21,6 +21,13 @@ from robot_learning.errors import UserError
 IMAGE_PREFIX = "observation.images."
 STATE = "observation.state"
 ENVIRONMENT_STATE = "observation.environment_state"
+JOINT_STATE = "sensor_msgs/msg/JointState"
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+FLOAT64_ARRAY = "std_msgs/msg/Float64MultiArray"
+COMMAND_TYPES = (
+    FLOAT64_ARRAY,
+    "trajectory_msgs/msg/JointTrajectory",
+)  # forward_command_ and joint_trajectory_controller
 DTYPES = ("float32", "float64", "uint8", "int64", "bool")
 
 
@@ -38,6 +45,8 @@ class Stream:
         names, units: one per element of a vector stream, empty for images.
         rate: expected messages a second [Hz]; max_age: older than this at a control tick is stale [s].
         simulation_only: true for streams no real robot has; a deployed policy never reads them.
+        source_shape: what the camera publishes, `(height, width, 3)`, when frames are resized from it to `shape`; empty:
+            the camera publishes `shape` itself.
     """
 
     topic: str
@@ -49,6 +58,7 @@ class Stream:
     names: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     simulation_only: bool = False
+    source_shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,11 +86,16 @@ class Joints:
 
 @dataclass(frozen=True)
 class Gripper:
-    """The gripper joint's name in joint_states and its positions when `open` and `closed` [rad or m]."""
+    """The gripper joint's name in joint_states and its positions when `open` and `closed` [rad or m].
+
+    `topic` and `type` are where its controller takes the wanted joint position: one number.
+    """
 
     joint: str
     open: float
     closed: float
+    topic: str = "gripper_position_controller/commands"
+    type: str = FLOAT64_ARRAY
 
 
 @dataclass(frozen=True)
@@ -286,6 +301,10 @@ def _stream(key: str, value: Any, where: str) -> Stream:
     if key.startswith(IMAGE_PREFIX):
         if len(stream.shape) != 3 or stream.shape[2] != 3 or stream.dtype != "uint8":
             raise ContractError(f"{where}: an image is uint8 (height, width, 3), found {stream.dtype} {stream.shape}")
+        if stream.type not in IMAGE_TYPES:
+            raise ContractError(f"{where}: type {stream.type!r} is not one of {list(IMAGE_TYPES)}")
+        if stream.source_shape and (len(stream.source_shape) != 3 or stream.source_shape[2] != 3):
+            raise ContractError(f"{where}: source_shape is (height, width, 3), found {stream.source_shape}")
     elif stream.names and (len(stream.names),) != stream.shape:
         raise ContractError(f"{where}: {len(stream.names)} names for shape {stream.shape}")
     if stream.units and len(stream.units) != len(stream.names):

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "contract": {"errors", "paths"},
     "networks": {"errors"},
     "control": GROUND | {"contract"},
-    "data": GROUND | {"contract"},
+    "data": GROUND | {"contract", "control"},  # control: the assembler turns joints into the tool's pose
     "envs": GROUND | {"contract", "control"},
     "rewards": GROUND | {"networks"},
     "policies": GROUND | {"contract", "data", "networks"},  # networks: a checkpoint's weights become a network again

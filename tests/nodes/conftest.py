@@ -1,0 +1,134 @@
+"""For every test of a node: real rclpy over real DDS, on this machine only and in a domain of its own."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed: pip install '.[ros]'")
+
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.node import Node  # noqa: E402
+
+from robot_learning import paths  # noqa: E402
+
+PATIENCE = 30.0  # longest wait for anything on a busy machine [s]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _profile() -> None:
+    profile = paths.config("fastdds.xml")
+    if profile.is_file():
+        os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(profile))
+
+
+class Graph:
+    """The test's own corner of the graph: nodes of this process in one executor, and processes beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.context = rclpy.Context()
+        self.context.init()
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.nodes: list[Node] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def node(self, name: str = "test", **options: object) -> Node:
+        """A plain node of this process."""
+        return self.add(Node(name, context=self.context, **options))
+
+    def add(self, node: Node) -> Node:
+        """Let the executor spin a node (make it with `context=graph.context`)."""
+        self.nodes.append(node)
+        self.executor.add_node(node)
+        return node
+
+    def start(self, module: str, *arguments: str, **parameters: object) -> subprocess.Popen[bytes]:
+        """A node of the package as a process: `python -m robot_learning.nodes.<module>` with these ROS parameters."""
+        command = [sys.executable, "-m", f"robot_learning.nodes.{module}", "--ros-args", *arguments]
+        for name, value in parameters.items():
+            command += ["-p", f"{name}:={_yaml(value)}"]
+        log = (self.folder / f"{module}_{len(self.processes)}.log").open("wb")
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        process.log = Path(log.name)  # type: ignore[attr-defined]
+        self.processes.append(process)
+        return process
+
+    def until(self, condition: Callable[[], object], what: str = "the condition", timeout: float = PATIENCE) -> None:
+        """Spin until `condition()` is true; fails with `what` and the processes' logs when it never is."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"waited {timeout:.0f} s for {what}\n{self.logs()}")
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def spin(self, seconds: float) -> None:
+        """Let the graph run on for so long: to see that something does NOT happen."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def call(self, kind: type, service: str, request: object | None = None) -> object:
+        """Call a service and return its response."""
+        client = self.nodes[0].create_client(kind, service)
+        self.until(client.service_is_ready, f"service {service}")
+        future = client.call_async(request if request is not None else kind.Request())  # type: ignore[attr-defined]
+        self.until(future.done, f"the answer of {service}")
+        client.destroy()
+        return future.result()
+
+    def logs(self) -> str:
+        """What the processes have printed so far."""
+        return "\n".join(f"--- {p.log.name}:\n{p.log.read_text(errors='replace')[-4000:]}" for p in self.processes)  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        """Stop every process and node."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+        for process in self.processes:
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.executor.shutdown()
+        for node in self.nodes:
+            node.destroy_node()
+        self.context.try_shutdown()
+
+
+def _yaml(value: object) -> str:
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Iterator[Graph]:
+    """A corner of the graph that is cleaned up after the test."""
+    corner = Graph(tmp_path)
+    try:
+        yield corner
+    finally:
+        corner.close()
+
+
+@pytest.fixture(scope="module")
+def shared_graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
+    """A corner of the graph for all tests of a module, where processes take long to start."""
+    corner = Graph(tmp_path_factory.mktemp("graph"))
+    try:
+        yield corner
+    finally:
+        corner.close()
