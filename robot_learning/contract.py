@@ -335,6 +335,13 @@ def _validate(contract: Contract, where: str) -> None:
     act = contract.action
     if not len(act.names) == len(act.units) == len(act.scale):
         raise ContractError(f"{where}: action: {len(act.names)} names, {len(act.units)} units, {len(act.scale)} scales")
+    if act.type not in COMMAND_TYPES:
+        raise ContractError(f"{where}: action: type {act.type!r} is not one of {list(COMMAND_TYPES)}")
+    if contract.gripper.type != FLOAT64_ARRAY:
+        raise ContractError(f"{where}: gripper: type is {FLOAT64_ARRAY}, found {contract.gripper.type!r}")
+    state = contract.observation.get(STATE)
+    if state is not None and state.type != JOINT_STATE:
+        raise ContractError(f"{where}: {STATE}: type is {JOINT_STATE}, found {state.type!r}")
     if contract.rate <= 0:
         raise ContractError(f"{where}: rate must be positive, found {contract.rate}")
     if not contract.observation:
