@@ -9,7 +9,7 @@
 
 BIN := .venv/bin
 STAMP := .venv/.installed
-EXTRAS ?= dev,convert
+EXTRAS ?= dev,convert,ros
 DEMO_ARGS ?=
 TEST_ARGS ?=
 

@@ -23,11 +23,13 @@ install_requires = [
     "mink>=1.0,<2",
     "mujoco>=3.12,<4",  # below 3.12 enumerations compare otherwise; 4.0.0 has a solver fault
     "numpy>=1.26,<3",
+    "opencv-python-headless>=4.9,<6",  # opencv-python without windows: it needs no libGL
     "ogbench>=1.2,<2",  # brings the MJCF of the UR5e and the Robotiq 2F-85
     "pillow>=10.1,<14",
     "pyarrow>=15,<27",
     "pyyaml>=6,<7",
     "rich>=15,<16",
+    "rosbags>=0.11,<0.12",  # reads and writes ROS messages and bags without ROS
     "safetensors>=0.4.3,<1",
     "stable-baselines3>=2.9,<3",
     "tensorboard>=2.16,<3",
@@ -37,16 +39,17 @@ install_requires = [
 ]
 
 extras_require = {
-    # Wheels of ROS 2 Kilted for machines without an apt ROS; on a robot with one, leave this extra away.
+    # Wheels of ROS 2 Kilted (x86_64 only) for machines without an apt ROS; on a robot with one, leave this extra away.
     "ros": [
-        "ros-rclpy[fastrtps]==9.1.2",
-        "ros-sensor-msgs==5.5.1",
-        "ros-std-msgs==5.5.1",
-        "ros-geometry-msgs==5.5.1",
-        "ros-trajectory-msgs==5.5.1",
-        "ros-diagnostic-msgs==5.5.1",
-        "ros-std-srvs==5.5.1",
-        "rosbags>=0.11,<0.12",
+        'ros-rclpy[fastrtps]==9.1.2 ; sys_platform == "linux" and platform_machine == "x86_64"',
+        'ros-sensor-msgs==5.5.1 ; sys_platform == "linux" and platform_machine == "x86_64"',
+        'ros-std-msgs==5.5.1 ; sys_platform == "linux" and platform_machine == "x86_64"',
+        'ros-geometry-msgs==5.5.1 ; sys_platform == "linux" and platform_machine == "x86_64"',
+        'ros-trajectory-msgs==5.5.1 ; sys_platform == "linux" and platform_machine == "x86_64"',
+        'ros-diagnostic-msgs==5.5.1 ; sys_platform == "linux" and platform_machine == "x86_64"',
+        'ros-std-srvs==5.5.1 ; sys_platform == "linux" and platform_machine == "x86_64"',
+        'ros-lifecycle-msgs==2.3.0 ; sys_platform == "linux" and platform_machine == "x86_64"',
+        'ros-rosgraph-msgs==2.3.0 ; sys_platform == "linux" and platform_machine == "x86_64"',
     ],
     "convert": [
         'minari[hdf5]>=0.5.4,<0.6; python_version >= "3.11"',  # the last for Python 3.10 stores pictures as lossy JPEG
