@@ -283,7 +283,8 @@ class PolicyNode(RobotNode[Config]):
         planned = self._tick % self._every != 0 and not self._interrupted and self._publish_planned()
         if planned:
             return
-        job = Job(self._tick, now, self._epoch, self._task, frame.values, self._interrupted)
+        writable = {key: value.copy() for key, value in frame.values.items()}  # torch takes no read-only arrays
+        job = Job(self._tick, now, self._epoch, self._task, writable, self._interrupted)
         if not self._inference.submit(job):
             self.count("late_ticks")
             if not self._publish_planned():
