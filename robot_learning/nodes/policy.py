@@ -147,6 +147,7 @@ class PolicyNode(RobotNode[Config]):
 
     def _join_graph(self) -> None:
         self._action = self.create_publisher(JointState, "~/action", reliable(1))
+        self._inputs = self.create_publisher(JointState, "~/inputs", reliable(5))
         subscriptions = [
             self.create_subscription(message_type(kind), topic, partial(self._on_message, topic), sensor(5), raw=True)
             for topic, (_, kind) in self._assembler.topics().items()
@@ -159,7 +160,7 @@ class PolicyNode(RobotNode[Config]):
         self._wait_timer.cancel()
         self._parts = [(self.destroy_subscription, s) for s in subscriptions]
         self._parts += [(self.destroy_timer, t) for t in (self._tick_timer, self._wait_timer)]
-        self._parts.append((self.destroy_publisher, self._action))
+        self._parts += [(self.destroy_publisher, p) for p in (self._action, self._inputs)]
 
     def _warm_up(self) -> None:
         """The first forward passes are slow; let nobody wait for them."""
@@ -353,6 +354,10 @@ class PolicyNode(RobotNode[Config]):
         message = JointState(name=list(self.contract.action.names), position=[float(a) for a in action])
         message.header.stamp, message.header.frame_id = ns_to_stamp(self._at), self.get_name()
         self._action.publish(message)
+        # the same form for how old each stream was then: name = stream, position = age [s]
+        self._inputs.publish(
+            JointState(header=message.header, name=list(self._ages), position=list(self._ages.values()))
+        )
         self._answered = True
         self._latencies.append((self.now() - self._at) / SECOND)
         p50 = self._inference.percentiles_ms()[0]
