@@ -32,7 +32,7 @@ def source_size(stream: Stream) -> tuple[int, int]:
 def fill(message: Image, picture: np.ndarray, encoding: str = "rgb8") -> None:
     """Put a picture `(H, W, 3)` uint8 into a message (bytes or an ndarray as `data` would cost 10 to 1000 times as much)."""
     data = array.array("B")
-    data.frombytes(memoryview(np.ascontiguousarray(picture)).cast("B"))
+    data.frombytes(np.ascontiguousarray(picture).data.cast("B"))
     message.height, message.width = picture.shape[:2]
     message.encoding, message.step, message.data = encoding, 3 * picture.shape[1], data
 
@@ -62,7 +62,7 @@ class CameraPublisher:
     """
 
     def __init__(self, node: Node, topic: str, frame: str, info: CameraInfo, compressed: bool) -> None:
-        self._image, self._info, self._jpeg = Image(), info, CompressedImage(format="rgb8; jpeg compressed bgr8")
+        self._image, self._info, self._jpeg = Image(), info, CompressedImage()
         for message in (self._image, self._info, self._jpeg):
             message.header.frame_id = frame
         self._node = node
@@ -88,16 +88,17 @@ class CameraPublisher:
         """Whether anybody reads one of the topics."""
         return any(publisher.get_subscription_count() for publisher in self._publishers)
 
-    def publish(self, picture: np.ndarray, stamp: int) -> None:
-        """Send a picture `(H, W, 3)` uint8 RGB that was captured at `stamp` [ns]."""
+    def publish(self, picture: np.ndarray, stamp: int, encoding: str = "rgb8") -> None:
+        """Send a picture `(H, W, 3)` uint8, `rgb8` or `bgr8`, that was captured at `stamp` [ns]."""
         time = ns_to_stamp(stamp)
         if self._raw.get_subscription_count():
             self._image.header.stamp = time
-            fill(self._image, picture)
+            fill(self._image, picture, encoding)
             self._raw.publish(self._image)
         if self._compressed is not None and self._compressed.get_subscription_count():
             self._jpeg.header.stamp = time
-            self._jpeg.data = jpeg(picture)
+            self._jpeg.format = f"{encoding}; jpeg compressed bgr8"
+            self._jpeg.data = jpeg(picture if encoding == "bgr8" else picture[..., ::-1])
             self._compressed.publish(self._jpeg)
         if self._infos.get_subscription_count():
             self._info.header.stamp = time
@@ -110,8 +111,8 @@ class CameraPublisher:
 
 
 def jpeg(picture: np.ndarray) -> array.array[int]:
-    """A picture `(H, W, 3)` uint8 RGB as JPEG."""
-    _, encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    """A picture `(H, W, 3)` uint8 BGR as JPEG."""
+    _, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     data = array.array("B")
-    data.frombytes(memoryview(encoded).cast("B"))
+    data.frombytes(encoded.data.cast("B"))
     return data

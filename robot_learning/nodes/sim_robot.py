@@ -131,8 +131,10 @@ class SimRobot(RobotNode[Config]):
         for service in self._services:
             self.destroy_service(service)
         self._photographer.close()
-        for part in (self._commands, self._topics, *self._cameras.values()):
-            part.destroy()
+        self._commands.destroy()
+        self._topics.destroy()
+        for camera in self._cameras.values():
+            camera.destroy()
         self._simulator.close()
 
     # --- the course of time, in the simulation's thread -----------------------------------------------------------------
@@ -195,7 +197,9 @@ class SimRobot(RobotNode[Config]):
             future: Future[Answer] = Future(executor=self.executor)
             self._requests.append((work, future))
             self._simulator.wake()
-            response.success, response.message = await future
+            answered = await future
+            assert answered is not None
+            response.success, response.message = answered
             return response
 
         return self.create_service(Trigger, f"~/{name}", answer)

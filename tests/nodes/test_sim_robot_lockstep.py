@@ -109,7 +109,7 @@ def matches(commander, observation):
 
 
 def test_one_command_moves_time_by_one_control_period(commander):
-    now = commander.tick(after=commander.now)
+    now = commander.tick(after=commander.now - 1)
     commander.controller.reset(*commander.measured())
     commander.act(np.zeros(5))
     assert commander.tick(after=now) - now == 100_000_000

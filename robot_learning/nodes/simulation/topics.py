@@ -124,5 +124,5 @@ class CommandTopics:
 
 def _array(code: str, values: np.ndarray) -> array.array[Any]:
     data = array.array(code)
-    data.frombytes(memoryview(np.ascontiguousarray(values)).cast("B"))
+    data.frombytes(np.ascontiguousarray(values).data.cast("B"))
     return data
