@@ -1,0 +1,10 @@
+"""Let a trained policy act, and a person override it (robot_learning/nodes/graphs.py)."""
+
+from launch import LaunchDescription
+
+from robot_learning.nodes.launching import description
+
+
+def generate_launch_description() -> LaunchDescription:
+    """What `ros2 launch robot_learning policy.launch.py` starts."""
+    return description("policy")

@@ -1,0 +1,10 @@
+"""Collect demonstrations into a dataset (robot_learning/nodes/graphs.py)."""
+
+from launch import LaunchDescription
+
+from robot_learning.nodes.launching import description
+
+
+def generate_launch_description() -> LaunchDescription:
+    """What `ros2 launch robot_learning record.launch.py` starts."""
+    return description("record")

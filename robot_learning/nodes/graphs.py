@@ -1,0 +1,386 @@
+"""The graphs of this package: which nodes run together, and what a person may choose about them.
+
+`robot-learning up NAME` and the launch files start the very same processes from this one description. No ROS is needed to
+read it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from robot_learning import paths
+from robot_learning.contract import IMAGE_PREFIX, Contract
+from robot_learning.errors import UserError
+
+Value = bool | int | float | str | list[str]
+Values = Mapping[str, str]  # argument -> what was given or its default
+PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
+PROFILES = (PROFILE, "FASTRTPS_DEFAULT_PROFILES_FILE")  # the second is the name before Kilted
+YES, NO = "true", "false"
+BOOL = (YES, NO)
+
+
+class GraphError(UserError, ValueError):
+    """There is no such graph or argument, or an argument has a value it cannot have."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """Something a person may choose: `name:=value`. Without a default it must be given; `choices` are all valid values."""
+
+    name: str
+    description: str
+    default: str | None = ""
+    choices: tuple[str, ...] = ()
+
+    def check(self, value: str) -> str:
+        """The value (`GraphError` when it is not one of the choices)."""
+        if self.choices and value not in self.choices:
+            raise GraphError(f"{self.name}:={value}: expected one of {list(self.choices)}")
+        return value
+
+
+@dataclass(frozen=True)
+class Process:
+    """One node in a process of its own.
+
+    Attributes:
+        executable: name of the module in `robot_learning.nodes`, and of the file in `lib/robot_learning`.
+        name: of the node; parameter files and topics below `~` go by it.
+        parameters: by name, after those of `parameter_files`; later ones win.
+        required: when it ends, everything stops; without the others the robot holds, and the graph goes on.
+        terminal: it reads the keyboard of the terminal.
+    """
+
+    executable: str
+    name: str
+    parameters: dict[str, Value] = field(default_factory=dict)
+    parameter_files: tuple[str, ...] = ()
+    remappings: tuple[tuple[str, str], ...] = ()
+    required: bool = False
+    terminal: bool = False
+    log_level: str = "info"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Some nodes that run together, and their arguments."""
+
+    name: str
+    description: str
+    arguments: tuple[Argument, ...]
+    nodes: Callable[[Values], list[Process]]
+
+    def values(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Every argument with its value.
+
+        Raises:
+            GraphError: an argument is unknown, missing, or has a value it cannot have.
+        """
+        known = {argument.name: argument for argument in self.arguments}
+        for name in given:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise GraphError(f"{self.name} has no argument {name!r}{hint}\nvalid arguments: {', '.join(known)}")
+        missing = [a.name for a in self.arguments if a.default is None and not given.get(a.name)]
+        if missing:
+            lines = "\n".join(f"  {name}:=...   {known[name].description}" for name in missing)
+            raise GraphError(f"{self.name} needs a value for\n{lines}")
+        return {name: a.check(given.get(name, a.default or "")) for name, a in known.items()}
+
+    def processes(self, given: Mapping[str, str]) -> list[Process]:
+        """What to start for these arguments (`GraphError`, `ContractError`)."""
+        return self.nodes(self.values(given))
+
+
+def environment() -> dict[str, str]:
+    """Variables that every process of a graph needs and the person has not set: the DDS profile."""
+    if any(os.environ.get(name) for name in PROFILES):
+        return {}
+    return {PROFILE: str(paths.config("fastdds.xml"))}
+
+
+def read_arguments(words: Sequence[str]) -> dict[str, str]:
+    """`["task:=open_drawer"]` as a mapping (`GraphError`)."""
+    given = {}
+    for word in words:
+        name, separator, value = word.partition(":=")
+        if not separator or not name:
+            raise GraphError(f"expected name:=value, found {word!r}")
+        given[name] = value
+    return given
+
+
+def graph(name: str) -> Graph:
+    """The graph of this name (`GraphError` lists the valid ones)."""
+    if name not in GRAPHS:
+        raise GraphError(f"there is no graph {name!r}; valid graphs: {', '.join(GRAPHS)}")
+    return GRAPHS[name]
+
+
+# --- arguments -----------------------------------------------------------------------------------------------------------
+
+COMMON = (
+    Argument("namespace", "Namespace of this robot's nodes and topics, for several robots side by side"),
+    Argument("contract", "The robot: a name in config/contracts/ or a YAML file", "ur5e_2f85"),
+    Argument("params_file", "YAML file of node parameters that go before those of the package"),
+    Argument("log_level", "Least severity of the nodes' messages", "info", ("debug", "info", "warn", "error")),
+)
+TASK = Argument("task", "What to do: an instruction, or the name of a playroom task (robot-learning tasks)")
+SIMULATION = (
+    Argument("seed", "Simulation: seed of the first reset", "0"),
+    Argument("real_time_factor", "Simulation: simulated seconds a second; 0: as fast as it can", "1.0"),
+    Argument("lockstep", "Simulation: wait at each control tick for the action, however long it takes", NO, BOOL),
+    Argument("use_sim_time", "Simulation: its clock drives all nodes", YES, BOOL),
+)
+REAL = (
+    Argument("speed_scale", "Real robot: share of the full speed, 0 to 1", "0.1"),
+    Argument("estop_required", "Real robot: hold until an e-stop device publishes on estop", YES, BOOL),
+    Argument("command_rate", "Real robot: set-points a second for the arm's controller [Hz]", "125.0"),
+    Argument("cameras", "Real robot: start our camera nodes; false where drivers publish the pictures", YES, BOOL),
+)
+ROBOT = Argument("robot", "The simulated playroom, or a real robot under ros2_control", "sim", ("sim", "real"))
+RECORDING = (
+    Argument("environment_state", "Simulation: record the state of the objects as well", NO, BOOL),
+    Argument("bags", "Keep the raw messages of each episode in a bag below the dataset", YES, BOOL),
+)
+
+
+# --- nodes ---------------------------------------------------------------------------------------------------------------
+
+
+def _flag(text: str) -> bool:
+    return text == YES
+
+
+def _number(values: Values, name: str, kind: type[int] | type[float] = float) -> int | float:
+    try:
+        return kind(values[name])
+    except ValueError:
+        raise GraphError(f"{name}:={values[name]}: expected {'a whole' if kind is int else 'a'} number") from None
+
+
+def _is_simulated(values: Values) -> bool:
+    return values.get("robot", "sim") == "sim" and "use_sim_time" in values
+
+
+def _instruction(task: str) -> str:
+    """What a policy or recorder is told: a playroom task's instruction, or the words themselves."""
+    if not task or " " in task:
+        return task
+    from robot_learning.envs.tasks import TASKS  # imports MuJoCo
+
+    return TASKS[task].instruction if task in TASKS else task
+
+
+def _playroom_task(task: str) -> str:
+    """The playroom's name of a task given by name or instruction (`GraphError`)."""
+    from robot_learning.envs.tasks import TASKS
+
+    for name, known in TASKS.items():
+        if task in (name, known.instruction):
+            return name
+    raise GraphError(f"task:={task}: the playroom has no such task; valid: {', '.join(TASKS)}")
+
+
+def _process(
+    values: Values,
+    executable: str,
+    parameters: Mapping[str, Value],
+    name: str = "",
+    required: bool = False,
+    terminal: bool = False,
+) -> Process:
+    """A node with what all nodes of a graph share."""
+    simulated = _is_simulated(values)
+    shared: dict[str, Value] = {"contract": _contract(values)}
+    if simulated:
+        shared["use_sim_time"] = _flag(values["use_sim_time"])
+    files = [str(paths.config("sim.yaml" if simulated else "robot.yaml"))]
+    if values["params_file"]:
+        files.append(_file("params_file", values["params_file"]))
+    # rclpy listens to the one absolute /clock: a robot with a namespace has its own clock
+    clock = (("/clock", "clock"),) if simulated and values["namespace"] else ()
+    return Process(
+        executable,
+        name or executable,
+        {**shared, **parameters},
+        tuple(files),
+        clock,
+        required,
+        terminal,
+        values["log_level"],
+    )
+
+
+def _file(argument: str, value: str) -> str:
+    path = os.path.abspath(os.path.expanduser(value))
+    if not os.path.isfile(path):
+        raise GraphError(f"{argument}:={value}: there is no such file")
+    return path
+
+
+def _contract(values: Values) -> str:
+    """The contract's name, or its file wherever the node's working folder is."""
+    given = values["contract"]
+    return _file("contract", given) if given.endswith((".yaml", ".yml")) else given
+
+
+def _sim_robot(values: Values) -> Process:
+    parameters: dict[str, Value] = {
+        "seed": _number(values, "seed", int),
+        "real_time_factor": _number(values, "real_time_factor"),
+        "lockstep": _flag(values["lockstep"]),
+        "publish_clock": _flag(values["use_sim_time"]),
+    }
+    if values.get("task"):
+        parameters["task"] = _playroom_task(values["task"])
+    return _process(values, "sim_robot", parameters, required=True)
+
+
+def _cameras(values: Values) -> list[Process]:
+    """One camera node for each picture of the contract, `front_camera` for observation.images.front."""
+    keys = [key.removeprefix(IMAGE_PREFIX) for key in Contract.load(values["contract"]).images]
+    return [_process(values, "camera", {"camera": key}, name=f"{key}_camera") for key in keys]
+
+
+def _robot(values: Values, watch: Sequence[str] = ()) -> list[Process]:
+    """The robot's side of the topics, and the safety gate, which holds while a node of `watch` is not well."""
+    parameters: dict[str, Value] = {"watch": list(watch)} if watch else {}
+    if _is_simulated(values):
+        return [_sim_robot(values), _process(values, "safety_gate", parameters, required=True)]
+    parameters["speed_scale"] = _number(values, "speed_scale")
+    parameters["estop_required"] = _flag(values["estop_required"])
+    parameters["command_rate"] = _number(values, "command_rate")
+    gate = _process(values, "safety_gate", parameters, required=True)
+    return [*(_cameras(values) if _flag(values["cameras"]) else []), gate]
+
+
+def _teleop(values: Values, device: str) -> Process:
+    keyboard = device == "keyboard"
+    return _process(values, "teleop", {"device": device}, required=keyboard, terminal=keyboard)
+
+
+def _recorder(values: Values) -> Process:
+    parameters: dict[str, Value] = {
+        "dataset": os.path.abspath(os.path.expanduser(values["dataset"])),
+        "environment_state": _flag(values["environment_state"]),
+        "bags": _flag(values["bags"]),
+    }
+    instruction = _instruction(values["task"])
+    if instruction:
+        parameters["task"] = instruction
+    return _process(values, "recorder", parameters)
+
+
+def _sim_nodes(values: Values) -> list[Process]:
+    return _robot(values)
+
+
+def _robot_nodes(values: Values) -> list[Process]:
+    return _robot(values)
+
+
+def _teleop_nodes(values: Values) -> list[Process]:
+    return [*_robot(values, ["teleop"]), _teleop(values, values["device"])]
+
+
+def _record_nodes(values: Values) -> list[Process]:
+    operator = values["operator"]
+    if operator == "scripted":
+        if not _is_simulated(values):
+            raise GraphError("operator:=scripted needs robot:=sim: it knows where the objects are from the simulation")
+        parameters: dict[str, Value] = {"episodes": _number(values, "episodes", int)}
+        if values["task"]:
+            parameters["task"] = _playroom_task(values["task"])
+        operators = [_process(values, "scripted_operator", parameters)]
+    else:
+        operators = [_teleop(values, operator)]
+    return [*_robot(values, ["teleop", "recorder"]), _recorder(values), *operators]
+
+
+def _policy_nodes(values: Values) -> list[Process]:
+    record, override = _flag(values["record"]), values["override"]
+    if record and not values["dataset"]:
+        raise GraphError("record:=true needs dataset:=FOLDER")
+    lockstep = _is_simulated(values) and _flag(values["lockstep"])
+    at_once = _is_simulated(values) if values["act_at_once"] == "auto" else _flag(values["act_at_once"])
+    parameters: dict[str, Value] = {
+        "checkpoint": os.path.abspath(os.path.expanduser(values["checkpoint"])),
+        "act_at_once": at_once,
+        "trigger": "frames" if lockstep else "timer",
+    }
+    if values["task"]:
+        parameters["task"] = _instruction(values["task"])
+    watch = ["policy", *(["teleop"] if override != "none" else []), *(["recorder"] if record else [])]
+    processes = [*_robot(values, watch), _process(values, "policy", parameters)]
+    if record:
+        processes.append(_recorder(values))
+    if override != "none":
+        processes.append(_teleop(values, override))
+    return processes
+
+
+DATASET = "Folder of the dataset; made when it does not exist, else gone on with"
+DEVICES = ("keyboard", "joystick")
+GRAPHS: dict[str, Graph] = {
+    g.name: g
+    for g in (
+        Graph("sim", "The simulated robot and its safety gate", (TASK, *SIMULATION, *COMMON), _sim_nodes),
+        Graph(
+            "teleop",
+            "Move the robot by keyboard or joystick",
+            (ROBOT, Argument("device", "What moves it", "keyboard", DEVICES), TASK, *SIMULATION, *REAL, *COMMON),
+            _teleop_nodes,
+        ),
+        Graph(
+            "record",
+            "Collect demonstrations into a dataset",
+            (
+                Argument("dataset", DATASET, None),
+                Argument("operator", "Who demonstrates", "keyboard", (*DEVICES, "scripted")),
+                Argument("episodes", "Scripted operator: how many demonstrations to record", "20"),
+                *(ROBOT, TASK, *RECORDING, *SIMULATION, *REAL, *COMMON),
+            ),
+            _record_nodes,
+        ),
+        Graph(
+            "policy",
+            "Let a trained policy act, and a person override it",
+            (
+                Argument("checkpoint", "Folder of the trained policy", None),
+                Argument(
+                    "act_at_once",
+                    "Act as soon as everything is up, or after the service policy/start; auto: at once in simulation only",
+                    "auto",
+                    ("auto", *BOOL),
+                ),
+                Argument("override", "What a person overrides the policy with", "none", ("none", *DEVICES)),
+                Argument("record", "Record what happens", NO, BOOL),
+                Argument("dataset", f"With record:=true. {DATASET}"),
+                *(ROBOT, TASK, *RECORDING, *SIMULATION, *REAL, *COMMON),
+            ),
+            _policy_nodes,
+        ),
+        Graph(
+            "robot",
+            "A real robot: its cameras and its safety gate, at a tenth of the speed",
+            (*REAL, *COMMON),
+            _robot_nodes,
+        ),
+    )
+}
+
+
+def show(selected: Graph) -> str:
+    """A graph and its arguments, for people."""
+    lines = [f"{selected.name}: {selected.description}"]
+    for argument in selected.arguments:
+        default = "must be given" if argument.default is None else f"default '{argument.default}'"
+        choices = f"; one of {', '.join(argument.choices)}" if argument.choices else ""
+        lines += [f"  {argument.name}:=", f"      {argument.description} ({default}{choices})"]
+    return "\n".join(lines)
