@@ -157,7 +157,7 @@ class EmergencyStop:
     def __init__(self, timeout: float, required: bool = False) -> None:
         self._timeout, self._required = timeout, required
         self._latched = ""
-        self._pressed = False
+        self._pressed = self._vouched = False
         self._heard: int | None = None
 
     def message(self, pressed: bool, wall: int) -> None:
@@ -166,10 +166,9 @@ class EmergencyStop:
         if pressed:
             self.press("the e-stop is pressed")
 
-    def alive(self, wall: int) -> None:
-        """The middleware vouches for a device that speaks only when its button moves (liveliness)."""
-        if self._heard is not None:
-            self._heard = wall
+    def vouch(self, alive: bool) -> None:
+        """Whether the middleware (liveliness) vouches for a device, which then may speak only when its button moves."""
+        self._vouched = alive
 
     def lost(self) -> None:
         """The device's publisher is gone."""
@@ -205,7 +204,7 @@ class EmergencyStop:
         return None
 
     def _is_silent(self, wall: int) -> bool:
-        return self._heard is not None and wall - self._heard > self._timeout * SECOND
+        return self._heard is not None and not self._vouched and wall - self._heard > self._timeout * SECOND
 
 
 class NodeWatch:

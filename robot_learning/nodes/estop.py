@@ -35,16 +35,17 @@ class EstopListener:
         self._alive: int | None = None
 
     def poll(self) -> None:
-        """Look at the graph; call it several times within the e-stop's timeout."""
+        """Look at the graph: who is there, and who offers liveliness."""
         publishers = self._node.get_publishers_info_by_topic(TOPIC)
         if not publishers:
+            self._stop.vouch(False)
             self._stop.lost()
             return
         leases = [p.qos_profile for p in publishers if p.qos_profile.liveliness_lease_duration < ENDLESS]
         if self._vouched is None and leases:
             self._listen_for_life(leases[0])
-        if self._vouched is not None and len(leases) == len(publishers) and self._alive in (None, len(publishers)):
-            self._stop.alive(time.monotonic_ns())
+        all_offer = self._vouched is not None and len(leases) == len(publishers)
+        self._stop.vouch(all_offer and self._alive in (None, len(publishers)))
 
     def destroy(self) -> None:
         """Take the subscriptions out of the graph."""

@@ -36,7 +36,7 @@ from robot_learning.nodes.estop import EstopListener
 from robot_learning.nodes.running import run
 
 CHECKS = 5  # times each control period: how soon silence is noticed
-POLL = 0.05  # how often the graph is asked for other writers and the e-stop's publisher [s]
+POLL = 0.1  # how often the graph is asked for other writers and the e-stop's publisher [s]
 HOLD = "hold"  # the source of what is sent while holding
 
 
