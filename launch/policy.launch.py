@@ -1,7 +1,6 @@
 """Let a trained policy act, and a person override it (robot_learning/nodes/graphs.py)."""
 
 from launch import LaunchDescription
-
 from robot_learning.nodes.launching import description
 
 

@@ -1,7 +1,6 @@
 """Collect demonstrations into a dataset (robot_learning/nodes/graphs.py)."""
 
 from launch import LaunchDescription
-
 from robot_learning.nodes.launching import description
 
 

@@ -1,7 +1,6 @@
 """A real robot: its cameras and its safety gate, at a tenth of the speed (robot_learning/nodes/graphs.py)."""
 
 from launch import LaunchDescription
-
 from robot_learning.nodes.launching import description
 
 

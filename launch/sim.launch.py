@@ -1,7 +1,6 @@
 """The simulated robot and its safety gate (robot_learning/nodes/graphs.py)."""
 
 from launch import LaunchDescription
-
 from robot_learning.nodes.launching import description
 
 

@@ -1,7 +1,6 @@
 """Move the robot by keyboard or joystick (robot_learning/nodes/graphs.py)."""
 
 from launch import LaunchDescription
-
 from robot_learning.nodes.launching import description
 
 

@@ -51,7 +51,7 @@ class Process:
         executable: name of the module in `robot_learning.nodes`, and of the file in `lib/robot_learning`.
         name: of the node; parameter files and topics below `~` go by it.
         parameters: by name, after those of `parameter_files`; later ones win.
-        required: when it ends, everything stops; without the others the robot holds, and the graph goes on.
+        required: when it ends, everything stops; without the others the robot holds where it needs them, and the graph goes on.
         terminal: it reads the keyboard of the terminal.
     """
 
@@ -290,17 +290,16 @@ def _teleop_nodes(values: Values) -> list[Process]:
 
 
 def _record_nodes(values: Values) -> list[Process]:
-    operator = values["operator"]
-    if operator == "scripted":
-        if not _is_simulated(values):
-            raise GraphError("operator:=scripted needs robot:=sim: it knows where the objects are from the simulation")
-        parameters: dict[str, Value] = {"episodes": _number(values, "episodes", int)}
-        if values["task"]:
-            parameters["task"] = _playroom_task(values["task"])
-        operators = [_process(values, "scripted_operator", parameters)]
-    else:
-        operators = [_teleop(values, operator)]
-    return [*_robot(values, ["teleop", "recorder"]), _recorder(values), *operators]
+    if values["operator"] != "scripted":
+        operator = _teleop(values, values["operator"])
+        return [*_robot(values, ["teleop", "recorder"]), _recorder(values), operator]
+    if not _is_simulated(values):
+        raise GraphError("operator:=scripted needs robot:=sim: it knows from the simulation where the objects are")
+    tasks = [_playroom_task(task) for task in values["task"].split(",")] if values["task"] else ["open_drawer"]
+    parameters: dict[str, Value] = {"tasks": tasks, "episodes": _number(values, "episodes", int)}
+    operator = _process(values, "scripted_operator", parameters, required=True)  # done with the last episode
+    values = {**values, "task": tasks[0]}  # the operator asks for the others
+    return [*_robot(values, ["recorder"]), _recorder(values), operator]
 
 
 def _policy_nodes(values: Values) -> list[Process]:
@@ -326,14 +325,14 @@ def _policy_nodes(values: Values) -> list[Process]:
 
 
 DATASET = "Folder of the dataset; made when it does not exist, else gone on with"
-DEVICES = ("keyboard", "joystick")
+DEVICES = ("keyboard", "gamepad")
 GRAPHS: dict[str, Graph] = {
     g.name: g
     for g in (
         Graph("sim", "The simulated robot and its safety gate", (TASK, *SIMULATION, *COMMON), _sim_nodes),
         Graph(
             "teleop",
-            "Move the robot by keyboard or joystick",
+            "Move the robot by keyboard or gamepad",
             (ROBOT, Argument("device", "What moves it", "keyboard", DEVICES), TASK, *SIMULATION, *REAL, *COMMON),
             _teleop_nodes,
         ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
@@ -18,6 +17,7 @@ from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
 from launch_ros.actions import Node, PushRosNamespace
 
+from launch import LaunchContext, LaunchDescription
 from robot_learning.nodes import graphs
 from robot_learning.nodes.graphs import Argument, Process
 from robot_learning.nodes.supervisor import death
@@ -57,7 +57,8 @@ def _node(process: Process) -> Node:
         remappings=list(process.remappings),
         ros_arguments=["--log-level", process.log_level],
         output="screen",
-        emulate_tty=not process.terminal,  # a terminal of its own would keep the keyboard from it
+        # launch gives its processes a pipe for standard input
+        prefix="sh -c 'exec \"$@\" < /dev/tty' sh" if process.terminal else None,
     )
 
 
@@ -68,6 +69,8 @@ def _end(process: Process, node: Node) -> RegisterEventHandler:
         if context.is_shutdown:
             return []
         how = death(event.returncode)
+        if process.required and event.returncode == 0:
+            return [EmitEvent(event=Shutdown(reason=f"{process.name} ended"))]
         if process.required:
             return [EmitEvent(event=Shutdown(reason=f"{process.name} ended ({how}), and nothing runs without it"))]
         return [LogInfo(msg=f"{process.name} died ({how}); the others go on, the safety gate holds while it needs it")]

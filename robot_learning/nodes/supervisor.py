@@ -145,8 +145,8 @@ class Supervisor:
                 self._write(f"{signal.Signals(event).name}: stopping")
                 return 0
             code = event.popen.returncode
-            if event.process.terminal and code == 0:  # the person left by its own key
-                self._write(f"{event.process.name} was left: stopping")
+            if event.process.required and code == 0:  # the person left by its own key, or the work is done
+                self._write(f"{event.process.name} ended: stopping")
                 return 0
             self._obituary(event)
             if event.process.required:
