@@ -1,0 +1,195 @@
+"""From a camera's picture to the robot's command: our graph against the plain way, in one run.
+
+    python benchmarks/ros_latency.py --seconds 30 --json
+
+Both sides carry the same load, every part a process of its own: two cameras 640x480 at 30 Hz, joint states at 125 Hz, the same
+policy network (the size that `make demo` trains, untrained) at 10 Hz, the same inverse kinematics, and a recorder that stores
+every message. Ours is this package's nodes (shared-memory profile, raw subscriptions, events executor, ticks in phase with the
+pictures, MCAP + LeRobot v3 at once). Plain is what the tutorials show (`benchmarks/plain_ros.py`): default QoS and transport,
+`msg.data = picture.tobytes()`, default executor, a timer that takes the last picture; its recorder writes the messages with
+rosbags.
+
+Latency is the time from the stamp of the older of the two pictures an action was computed from to the publication of the
+command (the middleware's source time stamp). Lost are pictures that were published and never came to the recorder.
+The two sides take turns; the last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ.setdefault("ROS_DOMAIN_ID", "77")
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+import yaml  # noqa: E402
+
+from robot_learning import paths  # noqa: E402
+from robot_learning.contract import IMAGE_PREFIX, STATE, Contract  # noqa: E402
+from robot_learning.networks import VisuomotorNetwork, VisuomotorSpec  # noqa: E402
+from robot_learning.policies import Checkpoint, Normalizer, save_checkpoint  # noqa: E402
+
+CAMERAS = ("front", "wrist")
+SIZE = [480, 640, 3]
+HERE = Path(__file__).resolve().parent
+JOINT_RATE, CAMERA_RATE = 125.0, 30.0
+TASK = "open the drawer"
+
+
+def write_contract(folder: Path) -> Path:
+    """The UR5e's contract with cameras of 640x480 that frames shrink to 96x96."""
+    plain = Contract.load("ur5e_2f85").to_dict()
+    for camera in CAMERAS:
+        plain["observation"][IMAGE_PREFIX + camera]["source_shape"] = SIZE
+    plain["workspace"] = {"lower": [0.2, -0.6, -0.1], "upper": [0.9, 0.6, 0.6]}
+    path = folder / "contract.yaml"
+    path.write_text(yaml.safe_dump(plain, sort_keys=False))
+    return path
+
+
+def write_checkpoint(folder: Path, contract: Contract) -> Path:
+    """An untrained policy of the size that `make demo` trains."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    images = tuple(IMAGE_PREFIX + camera for camera in CAMERAS)
+    spec = VisuomotorSpec(images=images, image_size=(88, 88), vectors={STATE: 18}, tasks=2, action=5, horizon=12)
+    statistics = Normalizer.fit({STATE: rng.normal(size=(50, 18)), "action": rng.uniform(-0.01, 0.01, (50, 5))})
+    config = {
+        "network": spec.to_dict(),
+        "selected": {STATE: list(range(18))},
+        "displacements": True,
+        "blending": {"every": 1},
+    }
+    tasks = ["close the drawer", TASK]
+    weights = VisuomotorNetwork(spec).state_dict()
+    streams = contract.select([STATE, *images])
+    save_checkpoint(folder / "policy", Checkpoint("chunk", tasks, config, streams, statistics.to_dict(), weights))
+    return folder / "policy"
+
+
+@dataclass
+class Side:
+    """What one side showed: latencies [ms], pictures published and stored, CPU share of its recorder."""
+
+    latencies: np.ndarray
+    published: int
+    stored: int
+    recorder_cpu: float
+    commands: int
+
+    def percentile(self, q: float) -> float:
+        """Of the latencies [ms]; infinite when no command came."""
+        return float(np.percentile(self.latencies, q)) if len(self.latencies) else float("inf")
+
+
+class Processes:
+    """The processes of one side; stopped, in reverse order, when the side is done."""
+
+    def __init__(self, folder: Path, profile: bool) -> None:
+        self.folder, self.running = folder, {}
+        self.environment = dict(os.environ)
+        if profile:
+            self.environment["FASTDDS_DEFAULT_PROFILES_FILE"] = str(paths.config("fastdds.xml"))
+
+    def start(self, name: str, command: list[str]) -> None:
+        log = (self.folder / f"{name}.log").open("wb")
+        self.running[name] = subprocess.Popen(
+            [sys.executable, *command], stdout=log, stderr=subprocess.STDOUT, env=self.environment
+        )
+
+    def cpu(self, name: str) -> float:
+        """CPU seconds a process has used so far."""
+        fields = Path(f"/proc/{self.running[name].pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def check(self) -> None:
+        for name, process in self.running.items():
+            if process.poll() is not None:
+                raise SystemExit(f"{name} ended: {(self.folder / f'{name}.log').read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        for process in reversed(self.running.values()):
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+        for process in self.running.values():
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def main() -> None:
+    """Run both sides in turn and compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=30.0, help="measured time of each side")
+    parser.add_argument("--rounds", type=int, default=1, help="how often the sides take turns")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser.add_argument("--save", type=Path, help="write the table to this file too")
+    arguments = parser.parse_args()
+    import ros_latency_sides as sides
+
+    ours, plain = [], []
+    for _ in range(arguments.rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            ours.append(sides.measure_ours(Path(folder), arguments.seconds))
+        with tempfile.TemporaryDirectory() as folder:
+            plain.append(sides.measure_plain(Path(folder), arguments.seconds))
+    result = summarise(merge(ours), merge(plain), arguments.seconds * arguments.rounds)
+    print_table(result)
+    if arguments.save:
+        arguments.save.write_text(json.dumps(result, indent=1) + "\n")
+    if arguments.json:
+        print(json.dumps(result))
+
+
+def merge(parts: list[Side]) -> Side:
+    """Several turns of one side as one."""
+    return Side(
+        np.concatenate([p.latencies for p in parts]),
+        sum(p.published for p in parts),
+        sum(p.stored for p in parts),
+        float(np.mean([p.recorder_cpu for p in parts])),
+        sum(p.commands for p in parts),
+    )
+
+
+def summarise(ours: Side, plain: Side, seconds: float) -> dict[str, Any]:
+    """The figures, ours and plain side by side."""
+    found: dict[str, Any] = {"seconds": seconds, "time": time.strftime("%Y-%m-%d")}
+    for prefix, side in (("", ours), ("plain_", plain)):
+        found |= {
+            f"{prefix}lost": side.published - side.stored,
+            f"{prefix}published": side.published,
+            f"{prefix}commands": side.commands,
+            f"{prefix}p50_ms": round(side.percentile(50), 1),
+            f"{prefix}p99_ms": round(side.percentile(99), 1),
+            f"{prefix}recorder_cpu": round(side.recorder_cpu, 3),
+        }
+    found["p99_ratio"] = round(plain.percentile(99) / ours.percentile(99), 2)
+    return found
+
+
+def print_table(found: dict[str, Any]) -> None:
+    """For people."""
+    print(f"{'':22}{'ours':>12}{'plain':>12}")
+    for key in ("published", "lost", "commands", "p50_ms", "p99_ms", "recorder_cpu"):
+        print(f"{key:22}{found[key]:>12}{found['plain_' + key]:>12}")
+    print(f"p99: plain / ours = {found['p99_ratio']}")
+
+
+if __name__ == "__main__":
+    main()
