@@ -127,7 +127,8 @@ class EpisodeRecorder:
         self.recording = Recording(contract)
         self.state = IDLE
         self.ticks = 0
-        """Ticks since the episode began."""
+        """Ticks of all episodes so far."""
+        self._ticks_before = 0
         self._bag: BagWriter | None = None
         self._last = 0
 
@@ -147,7 +148,7 @@ class EpisodeRecorder:
         with self._disk():
             if self.bags:
                 self._bag = BagWriter(self.root / BAGS / RECORDING, self._types, self._custom())
-            self.state, self.ticks = RECORDING, 0
+            self.state, self._ticks_before = RECORDING, self.ticks
             for topic, raw in small.items():
                 self._take(topic, raw, time)
             self._event("start", task=self.recording.task)
@@ -218,6 +219,11 @@ class EpisodeRecorder:
         if self.state != IDLE:
             self.discard(self._last, "the recorder was closed")
         self.writer.close()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the open episode has not had a tick yet."""
+        return self.state == RECORDING and self.ticks == self._ticks_before
 
     # ---- what comes in
 

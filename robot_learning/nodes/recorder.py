@@ -294,7 +294,7 @@ class Recorder(RobotNode[Config]):
             self._outcome = _Outcome(f"the episode was saved and ended: {why}")
             self._work.put(_Task(lambda: recorder.save(0, why)))
         level, text = self._judge(recorder)
-        values = {"state": recorder.state, "episodes": recorder.writer.num_episodes}
+        values = {"state": recorder.state, "episodes": recorder.writer.num_episodes, "ticks": recorder.ticks}
         values |= {"frames": recorder.writer.episode_length, "skipped ticks": recorder.recording.tally.skipped}
         values |= {"backlog [MB]": self._backlog / 1e6, "free disk [GB]": free}
         self.report(level, text, **values)
@@ -307,7 +307,7 @@ class Recorder(RobotNode[Config]):
             return OK, f"paused in episode {episode}"
         if recorder.state == RECORDING:
             wrong = [problem.split(",")[0] for problem in recorder.recording.problems]
-            if not recorder.ticks:
+            if recorder.is_waiting:
                 wrong = ["no action from the safety gate yet"]
             return (
                 (WARN, f"recording episode {episode}: {'; '.join(wrong)}")
