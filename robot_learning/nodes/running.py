@@ -19,13 +19,13 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SIGNAL_CHECK = 0.05  # [s]
 
 
-def make_executor() -> Executor:
+def make_executor(context: Any = None) -> Executor:
     """The executor with the least overhead that this ROS distribution has (the events executor from Kilted on)."""
     try:
         from rclpy.experimental import EventsExecutor
     except ImportError:  # Humble, Jazzy
-        return SingleThreadedExecutor()
-    return EventsExecutor()
+        return SingleThreadedExecutor(context=context)
+    return EventsExecutor(context=context)
 
 
 def run(make: Callable[[], RobotNode[Any]], args: list[str] | None = None) -> int:

@@ -75,6 +75,7 @@ class SimRobot(RobotNode[Config]):
         self._homed: list[Future[Answer]] = []
         self._failure = self._unknown_task = ""
         self._running = threading.Event()
+        self._offered: list[Any] | None = None  # made by do_configure
 
     # --- lifecycle ---------------------------------------------------------------------------------------------------
 
@@ -93,7 +94,7 @@ class SimRobot(RobotNode[Config]):
         self._schedule = Schedule(self._periods())
         self._topics = RobotTopics(self, self._simulator, config.publish_clock, config.environment_state)
         self._commands = CommandTopics(self, self._simulator, self._set_task)
-        self._services = [self._awaited_service("reset", self._reset), self._awaited_service("home", self._home)]
+        self._offered = [self._awaited_service("reset", self._reset), self._awaited_service("home", self._home)]
         self._health = self.wall_timer(HEALTH_PERIOD, self._report_health)
         self._simulator.reset()
         self._fresh = True  # the room was reset, and nothing of it published yet
@@ -125,10 +126,10 @@ class SimRobot(RobotNode[Config]):
 
     def do_cleanup(self) -> None:
         """Take the room and its topics down."""
-        if not hasattr(self, "_simulator"):
+        if self._offered is None:
             return
         self.destroy_timer(self._health)
-        for service in self._services:
+        for service in self._offered:
             self.destroy_service(service)
         self._photographer.close()
         self._commands.destroy()
@@ -136,6 +137,12 @@ class SimRobot(RobotNode[Config]):
         for camera in self._cameras.values():
             camera.destroy()
         self._simulator.close()
+        self._offered = None
+
+    def destroy_node(self) -> None:
+        """Free the GL contexts in the thread they belong to, whatever state the node is in."""
+        self.do_cleanup()
+        super().destroy_node()
 
     # --- the course of time, in the simulation's thread -----------------------------------------------------------------
 
@@ -155,7 +162,7 @@ class SimRobot(RobotNode[Config]):
         if self._fresh:
             due: tuple[str, ...] = (TICK, JOINTS, *self._cameras)
             self._fresh = False
-            self._pacer.restart(simulator.time * 1e-9)
+            self._pacer.jump(simulator.time * 1e-9)
         else:
             step, due = self._schedule.after(simulator.step)
             self._pacer.wait(step / simulator.physics_rate)
@@ -251,7 +258,7 @@ class SimRobot(RobotNode[Config]):
             self.report(WARN, self._unknown_task, **values)
         elif simulator.is_homing:
             self.report(OK, "going home", **values)
-        elif reached < SLOW * wanted and not self.config.lockstep:
+        elif 0.0 < reached < SLOW * wanted and not self.config.lockstep:
             self.report(WARN, "slower than asked, see real-time factor; use smaller pictures or fewer", **values)
         else:
             self.report(OK, "running", **values)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 ROUNDING = 1e-9  # of a period; keeps a rate that divides the physics rate on its grid
 MAX_LAG = 0.2  # simulation further behind than this starts its count anew instead of hurrying after [s]
 WINDOW = 1.0  # the measured real-time factor is an average over this long [s]
+SHORTEST = 0.5  # ... and over this long at least
 
 
 class Schedule:
@@ -45,6 +46,11 @@ class Pacer:
         """Count from here: simulated time `simulated` [s] is now."""
         self._wall, self._simulated = time.monotonic(), simulated
 
+    def jump(self, simulated: float) -> None:
+        """As `restart`, after simulated time was set: what was measured before says nothing."""
+        self.restart(simulated)
+        self._samples.clear()
+
     def wait(self, simulated: float) -> None:
         """Sleep until simulated time `simulated` [s] is due."""
         if self.factor > 0:
@@ -60,8 +66,8 @@ class Pacer:
 
     @property
     def measured(self) -> float:
-        """Simulated seconds a wall second, lately."""
-        if len(self._samples) < 2:
+        """Simulated seconds a wall second, lately; 0 while that is not known yet."""
+        if not self._samples:
             return 0.0
         (wall_a, simulated_a), (wall_b, simulated_b) = self._samples[0], self._samples[-1]
-        return (simulated_b - simulated_a) / max(wall_b - wall_a, 1e-9)
+        return (simulated_b - simulated_a) / (wall_b - wall_a) if wall_b - wall_a > SHORTEST else 0.0

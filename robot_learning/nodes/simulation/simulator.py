@@ -16,12 +16,13 @@ from robot_learning.envs.reset_free import homing
 from robot_learning.envs.tasks import TASKS, UnknownTaskError
 
 SECOND = 1_000_000_000  # [ns]
+RESET_TICKS = 3  # a full reset takes this many control ticks: silence enough for a safety gate to begin anew
 
 
 class Simulator:
     """One simulated robot in its playroom.
 
-    Time counts physics steps and only ever goes on: a reset moves it to the next control tick. Commands may come from
+    Time counts physics steps and only ever goes on, also over resets. Commands may come from
     another thread; they take effect when `advance_to` is called next. While the robot goes home by itself they are ignored.
 
     Args:
@@ -145,13 +146,13 @@ class Simulator:
         self.room.refresh()
 
     def reset(self) -> str:
-        """Everything anew, at the next control tick; says for which task and seed."""
+        """Everything anew, some control ticks later; says for which task and seed."""
         self._homing = None
         self._take_commands()
         self.seed, self.next_seed = self.next_seed, self.next_seed + 1
         self.env.reset(seed=self.seed)
         tick = self.room.tick_steps
-        self.step += tick - self.step % tick
+        self.step += (1 + RESET_TICKS) * tick - self.step % tick
         return f"{self.env.task.name}, seed {self.seed}"
 
     def start_homing(self) -> None:

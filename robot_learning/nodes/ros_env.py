@@ -1,0 +1,176 @@
+"""A robot on ROS 2 as a Gymnasium environment: `gymnasium.make("robot_learning/Robot-v0")` after importing this module."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import register
+from gymnasium.spaces import Box, Dict
+
+from robot_learning.contract import ENVIRONMENT_STATE, Contract
+from robot_learning.control.limits import checked_vector
+from robot_learning.data.frames import Frame
+from robot_learning.envs.observation import environment_state_stream
+from robot_learning.errors import UserError
+from robot_learning.nodes.env_link import SECOND, EnvLink
+
+register("robot_learning/Robot-v0", "robot_learning.nodes.ros_env:RobotEnv", nondeterministic=True)
+
+FRAME_WAIT = 0.02  # longest wait for a message that is due at a tick [s, wall]
+
+
+class GraphIncompleteError(UserError, TimeoutError):
+    """Something the environment needs of the ROS graph does not come; names the topics."""
+
+
+class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
+    """The robot of a contract, real or simulated, through its ROS topics and the safety gate.
+
+    Observation and action are those of the contract, as in the playroom's environments; `step` returns at the next control
+    tick. Reward is 1 while `success` says so, which terminates; nothing truncates: pass `max_episode_steps` to
+    `gymnasium.make`.
+
+    `info` holds `is_success`; `ages` of the observation's streams [s]; `gate`, what the safety gate says; and of the action
+    that was really carried out since the last step `action_sent` `(5,)` and its `source` ("env", "teleop" when a person
+    overrode it, "hold").
+
+    Args:
+        contract: the robot, a name in `config/contracts/` or a YAML file.
+        task: instruction that is published on `task`; empty: leave that to others. `reset(options={"task": ...})` changes it.
+        streams: which of the contract's streams to observe; empty: all.
+        environment_state: observe the simulation's object state as well.
+        reset_service: `std_srvs/Trigger` service that `reset()` calls, such as `sim_robot/reset` or `sim_robot/home` (only
+            the arm goes home); empty: the robot stays where it is.
+        success_topic: where somebody says whether the task is done; empty: nobody does, and the reward is 0.
+        namespace: of the robot's topics and nodes.
+        use_sim_time: live by /clock.
+        timeout: how long to wait for the graph before it counts as incomplete [s, wall]; reset_timeout: for the reset service.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own form)
+
+    def __init__(
+        self,
+        contract: str | Path | Contract = "ur5e_2f85",
+        task: str = "",
+        streams: Sequence[str] = (),
+        environment_state: bool = False,
+        reset_service: str = "",
+        success_topic: str = "success",
+        namespace: str = "",
+        use_sim_time: bool = False,
+        timeout: float = 10.0,
+        reset_timeout: float = 60.0,
+    ) -> None:
+        robot = contract if isinstance(contract, Contract) else Contract.load(contract)
+        if environment_state and ENVIRONMENT_STATE not in robot.observation:
+            robot = robot.with_stream(ENVIRONMENT_STATE, environment_state_stream(robot.rate))
+        self.contract = robot.select(list(streams)) if streams else robot
+        self.task, self.timeout, self.reset_timeout = task, timeout, reset_timeout
+        self._period = round(SECOND / self.contract.rate)
+        self._frame: Frame | None = None
+        self._link = EnvLink(self.contract, namespace, success_topic, reset_service, use_sim_time)
+        self.observation_space: Any = Dict(
+            {key: _space(stream.shape, stream.dtype) for key, stream in sorted(self.contract.observation.items())}
+        )
+        self.action_space = Box(-1.0, 1.0, (len(self.contract.action.names),), np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Ask for the task, call the reset service, and wait for what the sensors see then.
+
+        The seed has no influence on a robot; the simulated one counts its own.
+
+        Raises:
+            ServiceError: the reset service is missing or says no. GraphIncompleteError: streams, the safety gate or `success`
+                are missing.
+        """
+        super().reset(seed=seed)
+        self.task = (options or {}).get("task", self.task)
+        if self.task:
+            self._link.publish_task(self.task)
+        self._wait_for_time()
+        begun = self._link.now()
+        self._link.forget()
+        if self._link.reset_service:
+            self._link.reset_service(self.reset_timeout)
+        since = max(begun + 1, self._link.now() - self._period) if self._link.reset_service else 0
+        self._wait_until(lambda: not self._link.lacking(), self._link.lacking)
+        self._frame = self._await_frame(
+            lambda frame: all(frame.at - age * SECOND >= since for age in frame.ages.values())
+        )
+        return dict(self._frame.values), self._info(self._frame)
+
+    def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        """Send the action to the safety gate; returns at the next control tick.
+
+        Raises:
+            ActionError: the action is not finite or has the wrong shape; nothing is sent.
+            GraphIncompleteError: a stream has gone missing, stale or malformed for longer than `timeout`; the robot holds.
+        """
+        if self._frame is None:
+            raise gymnasium.error.ResetNeeded("call reset() before step()")
+        vector = checked_vector(action, self.contract.action.names, "action")
+        self._link.begin_tick()
+        self._link.publish_action(vector, self._frame.at)
+        due = self._frame.at + self._period
+        self._wait_until(lambda: self._link.now() >= due, lambda: ["/clock: time stands still"])
+        self._frame = self._await_frame(lambda frame: True)
+        info = self._info(self._frame)
+        return dict(self._frame.values), float(info["is_success"]), info["is_success"], False, info
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._link.close()
+
+    # --- waiting -----------------------------------------------------------------------------------------------------
+
+    def _wait_for_time(self) -> None:
+        self._wait_until(lambda: self._link.now() > 0, lambda: ["/clock: no message yet, but use_sim_time is set"])
+
+    def _await_frame(self, good: Callable[[Frame], bool]) -> Frame:
+        """A usable frame of now that is `good`; messages that are due any moment are waited for a little."""
+        latest = [self._link.frame()]
+
+        def found() -> bool:
+            latest[0] = self._link.frame()
+            return latest[0].usable and good(latest[0])
+
+        self._wait_until(found, lambda: list(latest[0].problems) or ["no message since the reset"])
+        deadline = time.monotonic() + FRAME_WAIT
+        while self._link.is_something_due(latest[0]) and time.monotonic() < deadline:
+            self._link.wait(deadline - time.monotonic())
+            fresh = self._link.frame()
+            latest[0] = fresh if fresh.usable else latest[0]
+        return latest[0]
+
+    def _wait_until(self, condition: Callable[[], bool], lacking: Callable[[], list[str]]) -> None:
+        deadline = time.monotonic() + self.timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                problems = "\n  ".join(lacking())
+                raise GraphIncompleteError(
+                    f"waited {self.timeout:g} s for the robot {self.contract.name!r}:\n  {problems}\n"
+                    "Is everything running, in this namespace and ROS_DOMAIN_ID? (ros2 topic list, robot-learning status)"
+                )
+            self._link.wait(0.05)
+
+    def _info(self, frame: Frame) -> dict[str, Any]:
+        return {
+            "is_success": bool(self._link.success),
+            "task": self.task,
+            "ages": frame.ages,
+            **self._link.carried_out(),
+        }
+
+
+def _space(shape: tuple[int, ...], dtype: str) -> Box:
+    if dtype == "uint8":
+        return Box(0, 255, shape, np.uint8)
+    return Box(-np.inf, np.inf, shape, np.dtype(dtype).type)
