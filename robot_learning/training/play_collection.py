@@ -12,15 +12,17 @@ from robot_learning.envs.demonstrator import PlayConfig, Player
 from robot_learning.envs.playroom_env import PlayroomEnv
 from robot_learning.training.progress import ProgressBar
 
-EPISODE_SECONDS = 60.0  # a recording is cut here so that a crash loses at most a minute; play itself goes on
-SESSION_SECONDS = 300.0  # then another player finds another room
+EPISODE_SECONDS = 45.0  # a recording is cut here so that a crash loses no more; play itself goes on
+SESSION_SECONDS = 90.0  # then another player finds another room; ten minutes see every start
 STARTS = (
     "grasp_flat",
     "knock_object",
     "sweep_object",
     "pull_out_of_shelf",
     "grasp_lift",
-)  # where the block lies at first
+    "grasp_upright",
+    "rotate_left",
+)  # where the block lies at first; it stands in two, since nobody can stand it up again
 
 
 def collect_play(
@@ -33,9 +35,9 @@ def collect_play(
 ) -> None:
     """Add recordings to the dataset at `root` until it holds `minutes` of play.
 
-    A session is five minutes in one room without a reset; it ends early when the block falls off the desk. Its recordings of
-    up to a minute follow one another without a gap (`info["session"]`, `info["part"]`). `next.success` is true at the ticks
-    in which the task the player tries is done. An interrupted collection goes on with the next session's seed.
+    A session is a minute and a half in one room without a reset; it ends early when the block falls off the desk. Its
+    recordings of up to 45 seconds follow one another without a gap (`info["session"]`, `info["part"]`). `next.success` is
+    true at the ticks in which the task the player tries is done. An interrupted collection goes on with the next session's seed.
 
     Raises:
         DatasetError: the dataset there has another contract. DatasetLockedError: someone else is writing to it.

@@ -1,7 +1,8 @@
-"""Play: a person who does one thing after another without a plan, gives some up, repeats others, and never resets the room."""
+"""Play: a person who does one thing after another out of curiosity, gives some up, repeats others, and never resets the room."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,25 @@ from robot_learning.envs.demonstrator.scripts import SCRIPTS, possible
 from robot_learning.envs.playroom import Playroom
 from robot_learning.envs.tasks import TASKS, Task
 
-BUTTON_WEIGHT = 1 / 3  # three buttons that are always there would crowd out everything else
+WEIGHTS = {
+    # three buttons that are always there would crowd out everything else
+    **dict.fromkeys(("push_red_button", "push_green_button", "push_blue_button"), 1 / 3),
+    # a standing block does not stand for long, and once it lies, nobody can stand it up again with this gripper
+    "grasp_upright": 100.0,
+    "knock_object": 2.0,
+}
+"""How tempting a task is when it is possible, where not 1."""
+OPENS_UP = {
+    "open_drawer": ("sweep_object", "grasp_lift"),
+    "sweep_right": ("sweep_object", "grasp_lift"),
+    "sweep_object": ("grasp_lift",),
+    "open_sliding": ("put_into_shelf", "pull_out_of_shelf"),
+    "put_into_shelf": ("pull_out_of_shelf",),
+    "rotate_left": ("rotate_right",),
+    "rotate_right": ("rotate_left",),
+    "sweep_left": ("sweep_right",),
+}
+"""What a task makes possible: it is as interesting as the most interesting of these."""
 LOST = -0.15  # the block's centre below this has fallen off the desk [m]
 
 
@@ -32,14 +51,20 @@ class PlayConfig:
 class Player:
     """Chains tasks for as long as it is asked for actions; whatever the objects' state allows is a candidate.
 
-    `task` is what it tries now, `begun` counts attempts, `abandoned` those given up; `lost` tells that the block has
-    fallen off the desk, after which only furniture is left to play with.
+    What succeeded less often is more interesting, and so is what makes such a task possible: with a lying block and a closed
+    drawer, opening the drawer, sweeping the block to its side, into it, and taking it out follow one another.
+
+    `task` is what it tries now, `begun` counts attempts, `abandoned` those given up; `lost` tells that the block has fallen
+    off the desk, after which only furniture is left to play with.
     """
 
     def __init__(self, room: Playroom, rng: np.random.Generator, config: PlayConfig | None = None) -> None:
         self.room, self.rng, self.config = room, rng, config or PlayConfig()
         self._hand = Demonstrator(room, rng, self.config.demonstrator)
         self.begun = self.abandoned = 0
+        self._tried: Counter[str] = Counter()
+        self._done: Counter[str] = Counter()
+        self._done_at = 0  # number of the last attempt that succeeded
         self.task: Task = TASKS["open_drawer"]
         self._choose()
 
@@ -50,6 +75,9 @@ class Player:
 
     def act(self) -> np.ndarray:
         """The next action `(5,)` float32."""
+        if self._done_at != self.begun and self.task.success(self.room):
+            self._done[self.task.name] += 1
+            self._done_at = self.begun
         self._patience -= 1
         if self._patience < 0:
             self.abandoned += 1
@@ -65,9 +93,14 @@ class Player:
         same = [name for name in (self.task.reverse, self.task.name) if name in candidates]
         if self.begun and same and self.rng.random() < self.config.repeat:
             candidates = same[:1]
-        weights = np.array([BUTTON_WEIGHT if name.startswith("push") else 1.0 for name in candidates])
+        weights = np.array([WEIGHTS.get(name, 1.0) * self._interest(name) for name in candidates])
         self.task = TASKS[str(self.rng.choice(candidates, p=weights / weights.sum()))]
         self.begun += 1
+        self._tried[self.task.name] += 1
         gives_up = self.rng.random() < self.config.abandon
         self._patience = int(self.rng.integers(6, 30)) if gives_up else 150
         self._hand.reset(self.task.name)
+
+    def _interest(self, name: str) -> float:
+        rarest = min(self._done[task] + 0.3 * self._tried[task] for task in (name, *OPENS_UP.get(name, ())))
+        return float((1 + rarest) ** -2)
