@@ -38,6 +38,7 @@ def run(make: Callable[[], RobotNode[Any]], args: list[str] | None = None) -> in
     stop = threading.Event()
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: stop.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # `robot-learning up` holds them back until here
     rclpy.init(args=args if args is not None else sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     try:
         try:
