@@ -12,6 +12,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from robot_learning.nodes.base import reliable
 
@@ -63,11 +64,15 @@ class HealthListener:
 
 
 @contextmanager
-def listener(name: str) -> Iterator[tuple[Node, Callable[[float], None]]]:
-    """A node of this process, and a function that lets it listen for some seconds."""
+def listener(
+    name: str, namespace: str = "", use_sim_time: bool = False
+) -> Iterator[tuple[Node, Callable[[float], None]]]:
+    """A node of this process, and a function that lets it listen for some seconds. A namespace has a clock of its own."""
     context = rclpy.Context()
     context.init()
-    node = Node(name, context=context)
+    clock = ["--ros-args", "-r", "/clock:=clock"] if namespace else []
+    simulated = [Parameter("use_sim_time", value=use_sim_time)]
+    node = Node(name, namespace=namespace, context=context, cli_args=clock, parameter_overrides=simulated)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
 

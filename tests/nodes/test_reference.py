@@ -7,13 +7,14 @@ import pytest
 from robot_learning.nodes import reference
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "nodes.md"
+SECTIONS = reference.sections()
 
 
-@pytest.mark.parametrize("name", reference.sections())
+@pytest.mark.parametrize("name", SECTIONS)
 def test_every_table_is_as_the_code_says(name: str) -> None:
     found = reference.section(DOCUMENT.read_text(), name)
     assert found is not None, f"docs/nodes.md lacks the section <!-- {name} --> ... <!-- end -->"
-    assert found == reference.sections()[name], "mend it with: python -m robot_learning.nodes.reference"
+    assert found == SECTIONS[name], "mend it with: python -m robot_learning.nodes.reference"
 
 
 def test_every_parameter_has_a_row() -> None:

@@ -1,0 +1,80 @@
+"""Comparing a contract with the running graph: topics, types, sizes, names, rates, ages, and who listens and writes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from rclpy.node import Node
+
+from robot_learning.contract import Contract, Stream
+from robot_learning.data.frames import FrameAssembler
+from robot_learning.nodes.base import sensor
+from robot_learning.nodes.message_types import message_type
+
+SLOW = 0.8  # a stream below this share of its rate is too slow
+SETTLE = 2.0  # discovery [s]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing compared: `ok`, what the contract `expected` and what was `found`."""
+
+    subject: str
+    ok: bool
+    expected: str
+    found: str
+
+
+def check(contract: Contract, node: Node, listen: Callable[[float], None], seconds: float) -> list[Finding]:
+    """Listen to the graph for so long and compare. Streams that only a simulation has are left out."""
+    real = contract.select([key for key, stream in contract.observation.items() if not stream.simulation_only])
+    assembler, counts = FrameAssembler(real), Counter[str]()
+
+    def take(topic: str, raw: bytes) -> None:
+        counts[topic] += 1
+        assembler.add(topic, raw, node.get_clock().now().nanoseconds)
+
+    for topic, (_, kind) in assembler.topics().items():
+        node.create_subscription(message_type(kind), topic, partial(take, topic), sensor(10), raw=True)
+    listen(SETTLE)
+    counts.clear()
+    listen(seconds)
+    frame = assembler.frame(node.get_clock().now().nanoseconds)
+    findings = []
+    for stream in real.observation.values():
+        problem = next(
+            (p.removeprefix(f"{stream.topic}: ") for p in frame.problems if p.startswith(f"{stream.topic}:")), ""
+        )
+        findings += _stream(node, stream, counts[stream.topic] / seconds, problem)
+    for topic, kind in ((contract.action.topic, contract.action.type), (contract.gripper.topic, contract.gripper.type)):
+        findings += _command(node, topic, kind)
+    return findings
+
+
+def _stream(node: Node, stream: Stream, rate: float, problem: str) -> list[Finding]:
+    publishers = node.get_publishers_info_by_topic(stream.topic)
+    types = sorted({info.topic_type for info in publishers})
+    if not publishers:
+        return [Finding(stream.topic, False, f"a publisher of {stream.type}", "none")]
+    found = [Finding(f"{stream.topic} type", types == [stream.type], stream.type, ", ".join(types))]
+    found.append(Finding(f"{stream.topic} publishers", len(publishers) == 1, "1", str(len(publishers))))
+    found.append(Finding(f"{stream.topic} rate", rate >= SLOW * stream.rate, f"{stream.rate:g} Hz", f"{rate:.1f} Hz"))
+    found.append(
+        Finding(f"{stream.topic} messages", not problem, "as the contract says, and fresh", problem or "they are")
+    )
+    return found
+
+
+def _command(node: Node, topic: str, kind: str) -> list[Finding]:
+    listeners = node.get_subscriptions_info_by_topic(topic)
+    types = ", ".join(sorted({info.topic_type for info in listeners})) or "none"
+    writers = [
+        f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in node.get_publishers_info_by_topic(topic)
+    ]
+    return [
+        Finding(f"{topic} controller", types == kind, f"a subscriber of {kind}", types),
+        Finding(f"{topic} writers", len(writers) <= 1, "the safety gate alone", ", ".join(writers) or "none yet"),
+    ]
