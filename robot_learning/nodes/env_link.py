@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from functools import partial
 from typing import Any
@@ -60,6 +61,7 @@ class EnvLink:
         self._thread = threading.Thread(target=self._spin, name="ros_env", daemon=True)
         self._open = True
         self._thread.start()
+        atexit.register(self.close)  # an executor still spinning when the interpreter ends would abort the process
 
     def _subscribe(self, use_sim_time: bool) -> None:
         node = self._node
@@ -168,6 +170,7 @@ class EnvLink:
         if not self._open:
             return
         self._open = False
+        atexit.unregister(self.close)
         self._thread.join()
         self._executor.remove_node(self._node)
         self._executor.shutdown()

@@ -101,7 +101,6 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         if self._link.reset_service:
             self._link.reset_service(self.reset_timeout)
         since = max(begun + 1, self._link.now() - self._period) if self._link.reset_service else 0
-        self._wait_until(lambda: not self._link.lacking(), self._link.lacking)
         self._frame = self._await_frame(
             lambda frame: all(frame.at - age * SECOND >= since for age in frame.ages.values())
         )
@@ -140,9 +139,12 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
         def found() -> bool:
             latest[0] = self._link.frame()
-            return latest[0].usable and good(latest[0])
+            return latest[0].usable and not self._link.lacking() and good(latest[0])
 
-        self._wait_until(found, lambda: list(latest[0].problems) or ["no message since the reset"])
+        def lacking() -> list[str]:
+            return [*latest[0].problems, *self._link.lacking()] or ["no message since the reset"]
+
+        self._wait_until(found, lacking)
         deadline = time.monotonic() + FRAME_WAIT
         while self._link.is_something_due(latest[0]) and time.monotonic() < deadline:
             self._link.wait(deadline - time.monotonic())

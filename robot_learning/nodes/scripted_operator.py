@@ -28,7 +28,6 @@ from robot_learning.nodes.service_calls import TriggerCaller
 SOURCE = "teleop"
 LINGER = 5  # ticks an episode goes on after success, as in the demonstrations made in one process
 ATTEMPTS = 10  # without success in a row before giving up
-PATIENCE = 30.0  # longest wait for anything of the graph [s, wall]
 HEALTH_PERIOD = 0.2  # [s, wall]
 
 
@@ -58,6 +57,8 @@ class Config(NodeConfig):
     """Name of the recorder's node."""
     simulation: str = "sim_robot"
     """Name of the simulated robot's node."""
+    patience: float = 30.0
+    """Longest wait for a service, the simulation or the safety gate [s, wall]."""
     exit_when_done: bool = True
     """End the process after the last episode; false: stay, and do nothing more."""
 
@@ -150,11 +151,11 @@ class ScriptedOperator(RobotNode[Config]):
 
     def _wait(self, condition: Callable[[], bool], what: str) -> None:
         with self._changed:
-            met = self._changed.wait_for(lambda: self._stop.is_set() or condition(), PATIENCE)
+            met = self._changed.wait_for(lambda: self._stop.is_set() or condition(), self.config.patience)
         if self._stop.is_set():
             raise Stopped
         if not met:
-            raise OperatorError(f"waited {PATIENCE:g} s for {what}")
+            raise OperatorError(f"waited {self.config.patience:g} s for {what}")
 
     # --- episodes, in a thread of their own ------------------------------------------------------------------------------
 
@@ -191,7 +192,7 @@ class ScriptedOperator(RobotNode[Config]):
         rng = np.random.default_rng((self.config.seed, self._saved, self._discarded))
         demonstrator = Demonstrator(self._mirror.room, rng, DemonstratorConfig())
         if self.config.record:
-            self._recorder["start"]()
+            self._recorder["start"](self.config.patience)
         try:
             success = self._act(task, demonstrator)
         except BaseException:
@@ -199,7 +200,7 @@ class ScriptedOperator(RobotNode[Config]):
                 self._recorder["discard"].send()
             raise
         if self.config.record:
-            answer = self._recorder["stop" if success else "discard"]()
+            answer = self._recorder["stop" if success else "discard"](self.config.patience)
             self.get_logger().info(f"{task.name}: {answer}")
         self._saved += int(success)
         self._discarded += int(not success)
@@ -209,7 +210,7 @@ class ScriptedOperator(RobotNode[Config]):
         """Furnish the room for the task; the reset's answer says for which it did, as the topic may come after the call."""
         self._task_topic.publish(String(data=task.instruction))
         for _ in range(ATTEMPTS):
-            if self._reset_room().startswith(task.name):
+            if self._reset_room(self.config.patience).startswith(task.name):
                 self._wait_for_gate()
                 return
             self._next_state()

@@ -23,6 +23,7 @@ class TriggerCaller:
     def __init__(self, node: Node, service: str) -> None:
         self._node = node
         self._client: Any = node.create_client(Trigger, service)
+        self._name = node.resolve_service_name(service)
 
     def __call__(self, patience: float = PATIENCE) -> str:
         """Call it and wait for the answer's message, each for at most `patience` [s]; not from the executor's own thread.
@@ -30,7 +31,7 @@ class TriggerCaller:
         Raises:
             ServiceError: the service is missing, silent, or says no and why.
         """
-        name = self._client.srv_name
+        name = self._name
         if not self._client.wait_for_service(timeout_sec=patience):
             raise ServiceError(f"nobody offers the service {name} ({patience:g} s waited); is that node running?")
         answered = threading.Event()

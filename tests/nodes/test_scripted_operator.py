@@ -1,0 +1,47 @@
+"""The scripted operator on the real graph: simulated robot, safety gate and recorder as processes."""
+
+from __future__ import annotations
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from robot_learning.data import Dataset
+
+
+@pytest.fixture
+def robot(graph):
+    """A simulated robot and its safety gate, as fast as they can without anything depending on it."""
+    graph.node("watcher")
+    graph.start("sim_robot", use_sim_time=True, real_time_factor=0.0, lockstep=True)
+    graph.start("safety_gate", use_sim_time=True)
+    return graph
+
+
+def test_it_records_the_demonstrations_asked_for_and_ends(robot, tmp_path):
+    root = tmp_path / "drawer"
+    robot.start("recorder", use_sim_time=True, dataset=str(root), bags=False)
+    operator = robot.start("scripted_operator", use_sim_time=True, tasks=["open_drawer", "close_drawer"], episodes=1)
+    robot.until(lambda: operator.poll() is not None, "the end of the operator", timeout=180.0)
+    assert operator.returncode == 0, robot.logs()
+    robot.close()
+    dataset = Dataset(root)
+    assert dataset.episode_tasks == ["open the drawer", "close the drawer"]
+    assert dataset.episode_success.all()
+
+
+def test_without_a_recorder_it_says_which_service_is_missing(robot):
+    statuses = []
+    robot.nodes[0].create_subscription(DiagnosticStatus, "scripted_operator/status", statuses.append, 10)
+    operator = robot.start("scripted_operator", use_sim_time=True, patience=3.0, exit_when_done=False)
+    robot.until(
+        lambda: any(s.level == DiagnosticStatus.ERROR and "/recorder/start" in s.message for s in statuses),
+        "an error about the recorder",
+        timeout=90.0,
+    )
+    assert operator.poll() is None
+
+
+def test_without_a_simulation_it_fails_and_names_what_it_waited_for(graph):
+    operator = graph.start("scripted_operator", patience=1.0, record=False)
+    graph.until(lambda: operator.poll() is not None, "the end of the operator")
+    assert operator.returncode == 1 and "/sim_robot/reset" in operator.log.read_text()
