@@ -95,10 +95,16 @@ class Supervisor:
     Args:
         logs: folder that gets one file of output for each process.
         write: takes each line for the terminal.
+        words: makes the command line of a process in a namespace.
     """
 
-    def __init__(self, logs: Path, write: Callable[[str], None] = lambda line: print(line, flush=True)) -> None:
-        self.logs, self._write = logs, write
+    def __init__(
+        self,
+        logs: Path,
+        write: Callable[[str], None] = lambda line: print(line, flush=True),
+        words: Callable[[Process, str], list[str]] = command,
+    ) -> None:
+        self.logs, self._write, self._words = logs, write, words
         self.children: list[Child] = []
         self._events: queue.SimpleQueue[Child | int] = queue.SimpleQueue()
         self._quiet = False
@@ -118,7 +124,7 @@ class Supervisor:
                 signal.signal(number, handler)
 
     def _start(self, process: Process, namespace: str, environment: Mapping[str, str]) -> None:
-        child = Child(process, command(process, namespace), environment, self.logs / f"{process.name}.log")
+        child = Child(process, self._words(process, namespace), environment, self.logs / f"{process.name}.log")
         self.children.append(child)
         self._write(f"started {process.name} (pid {child.popen.pid})")
         threading.Thread(target=self._follow, args=(child, len(self.children)), daemon=True).start()

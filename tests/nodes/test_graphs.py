@@ -1,0 +1,133 @@
+"""The description of the graphs: arguments, and the processes they lead to."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from robot_learning import paths
+from robot_learning.nodes import graphs
+from robot_learning.nodes.graphs import GRAPHS, GraphError, Process
+from robot_learning.nodes.reference import node_configs
+
+NEEDED = {"policy": {"checkpoint": "last"}, "record": {"dataset": "drawer"}}
+EVERY = [
+    *((name, NEEDED.get(name, {})) for name in GRAPHS),
+    ("teleop", {"robot": "real", "device": "gamepad"}),
+    ("record", {"dataset": "d", "operator": "scripted", "task": "open_drawer,close_drawer"}),
+    ("policy", {"checkpoint": "c", "record": "true", "dataset": "d", "override": "keyboard", "task": "open_drawer"}),
+    ("policy", {"checkpoint": "c", "robot": "real", "task": "open the drawer"}),
+]
+
+
+def by_name(name: str, **given: str) -> dict[str, Process]:
+    return {process.name: process for process in GRAPHS[name].processes({**NEEDED.get(name, {}), **given})}
+
+
+@pytest.mark.parametrize(("name", "given"), EVERY)
+def test_nodes_have_the_parameters_they_are_given_and_of_that_type(name: str, given: dict[str, str]) -> None:
+    configs = node_configs()
+    for process in GRAPHS[name].processes(given):
+        fields = configs[process.executable].__dataclass_fields__
+        for parameter, value in process.parameters.items():
+            if parameter == "use_sim_time":
+                continue
+            assert parameter in fields, f"{process.executable} has no parameter {parameter}; it has {list(fields)}"
+            default = fields[parameter].default
+            assert type(value) is (list if isinstance(default, tuple) else type(default)), (process.name, parameter)
+
+
+@pytest.mark.parametrize("file", ["sim.yaml", "robot.yaml"])
+def test_parameter_files_name_real_parameters(file: str) -> None:
+    for node, content in yaml.safe_load(paths.config(file).read_text()).items():
+        fields = node_configs()[node.removeprefix("/**/")].__dataclass_fields__
+        assert set(content["ros__parameters"]) <= set(fields), (node, list(fields))
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_every_argument_says_what_it_is_and_has_a_valid_default(name: str) -> None:
+    for argument in GRAPHS[name].arguments:
+        assert argument.description
+        assert not argument.choices or argument.default in argument.choices
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_every_graph_has_a_launch_file(name: str) -> None:
+    assert f'description("{name}")' in (paths.share() / "launch" / f"{name}.launch.py").read_text()
+
+
+def test_an_unknown_argument_lists_the_valid_ones() -> None:
+    with pytest.raises(GraphError, match=r"no argument 'sede'; did you mean seed\?\nvalid arguments: task, seed"):
+        GRAPHS["sim"].processes({"sede": "1"})
+
+
+def test_a_value_that_is_no_choice_lists_them() -> None:
+    with pytest.raises(GraphError, match=r"lockstep:=yes: expected one of \['true', 'false'\]"):
+        GRAPHS["sim"].processes({"lockstep": "yes"})
+
+
+def test_a_missing_argument_is_described() -> None:
+    with pytest.raises(GraphError, match=r"checkpoint:=.*Folder of the trained policy"):
+        GRAPHS["policy"].processes({})
+
+
+def test_an_unknown_task_of_the_playroom_lists_the_known_ones() -> None:
+    with pytest.raises(GraphError, match=r"make tea.*open_drawer"):
+        GRAPHS["sim"].processes({"task": "make tea"})
+
+
+def test_words_that_are_no_argument_are_refused() -> None:
+    with pytest.raises(GraphError, match="expected name:=value, found 'task=x'"):
+        graphs.read_arguments(["task=x"])
+
+
+def test_an_unknown_graph_lists_the_known_ones() -> None:
+    with pytest.raises(GraphError, match="valid graphs: sim, teleop, record, policy, robot"):
+        graphs.graph("simm")
+
+
+def test_a_task_s_name_becomes_the_instruction() -> None:
+    nodes = by_name("policy", task="open_drawer")
+    assert nodes["policy"].parameters["task"] == "open the drawer"
+    assert nodes["sim_robot"].parameters["task"] == "open_drawer"
+
+
+def test_lockstep_makes_the_policy_follow_the_frames() -> None:
+    assert by_name("policy", lockstep="true")["policy"].parameters["trigger"] == "frames"
+    assert by_name("policy")["policy"].parameters["trigger"] == "timer"
+
+
+def test_on_a_real_robot_a_policy_waits_to_be_started_and_is_slow() -> None:
+    nodes = by_name("policy", robot="real")
+    assert nodes["policy"].parameters["act_at_once"] is False
+    assert nodes["safety_gate"].parameters["speed_scale"] == 0.1
+    assert nodes["safety_gate"].parameters["estop_required"] is True
+    assert nodes["safety_gate"].parameters["command_rate"] == 125.0
+    assert {"front_camera", "wrist_camera"} <= set(nodes)
+
+
+def test_the_gate_watches_who_acts_and_records() -> None:
+    nodes = by_name("policy", record="true", dataset="d")
+    assert nodes["safety_gate"].parameters["watch"] == ["policy", "recorder"]
+
+
+def test_a_simulated_robot_with_a_namespace_has_its_own_clock() -> None:
+    assert by_name("sim", namespace="left")["safety_gate"].remappings == (("/clock", "clock"),)
+    assert by_name("sim")["safety_gate"].remappings == ()
+
+
+def test_the_scripted_operator_needs_the_simulation() -> None:
+    with pytest.raises(GraphError, match="needs robot:=sim"):
+        GRAPHS["record"].processes({"dataset": "d", "operator": "scripted", "robot": "real"})
+
+
+def test_a_parameter_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(GraphError, match=r"params_file:=mine.yaml: there is no such file"):
+        GRAPHS["sim"].processes({"params_file": "mine.yaml"})
+
+
+def test_the_person_s_dds_profile_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(graphs.PROFILE, raising=False)
+    assert Path(graphs.environment()[graphs.PROFILE]).is_file()
+    monkeypatch.setenv(graphs.PROFILE, "mine.xml")
+    assert graphs.environment() == {}

@@ -1,0 +1,143 @@
+"""Starting, watching and stopping processes; the processes here are small Python programs."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from robot_learning.nodes.graphs import Process
+from robot_learning.nodes.supervisor import Supervisor, command, death
+
+SLEEP = "import time\nprint('up', flush=True)\ntime.sleep(60)"
+
+
+def words(process: Process, _: str) -> list[str]:
+    return [sys.executable, "-c", str(process.parameters["program"])]
+
+
+def supervise(tmp_path: Path, *processes: Process) -> tuple[int, str]:
+    lines: list[str] = []
+    code = Supervisor(tmp_path, lines.append, words).run(processes, "", os.environ)
+    return code, "\n".join(lines)
+
+
+def program(name: str, text: str, required: bool = True) -> Process:
+    return Process(name, name, {"program": text}, required=required)
+
+
+def test_it_says_which_process_died_why_and_what_it_said_last(tmp_path: Path) -> None:
+    faulty = program("gate", "print('no controller')\nraise SystemExit(3)")
+    code, said = supervise(tmp_path, program("robot", SLEEP), faulty)
+    assert code == 1
+    assert "gate died: exit code 3" in said and "    no controller" in said
+    assert "nothing runs without gate" in said
+
+
+def test_a_kill_is_named(tmp_path: Path) -> None:
+    code, said = supervise(tmp_path, program("gate", "import os\nos.kill(os.getpid(), 9)"))
+    assert code == 1 and "gate died: killed by SIGKILL" in said
+
+
+def test_the_others_go_on_without_an_optional_process(tmp_path: Path) -> None:
+    flag = tmp_path / "gone"
+    wait = f"import os, time\nwhile not os.path.exists({str(flag)!r}): time.sleep(0.02)\nraise SystemExit(4)"
+    optional = program("policy", f"open({str(flag)!r}, 'w').close()\nraise SystemExit(5)", required=False)
+    code, said = supervise(tmp_path, program("gate", wait), optional)
+    assert code == 1
+    assert (
+        said.index("policy died: exit code 5") < said.index("the others go on") < said.index("gate died: exit code 4")
+    )
+
+
+def test_a_required_process_that_is_done_ends_the_graph_in_good_order(tmp_path: Path) -> None:
+    code, said = supervise(tmp_path, program("robot", SLEEP), program("operator", "print('20 episodes')"))
+    assert code == 0 and "operator ended: stopping" in said and "died" not in said
+
+
+def test_output_is_prefixed_and_kept(tmp_path: Path) -> None:
+    _, said = supervise(tmp_path, program("gate", "print('hello')\nraise SystemExit(1)"))
+    assert "[gate] hello" in said
+    assert (tmp_path / "gate.log").read_text() == "hello\n"
+
+
+SCRIPT = """
+import os, sys, pathlib
+from robot_learning.nodes.graphs import Process
+from robot_learning.nodes.supervisor import Supervisor
+child = '''{child}'''
+words = lambda process, namespace: [sys.executable, "-c", child]
+sys.exit(Supervisor(pathlib.Path({logs!r}), words=words).run([Process("a", "a"), Process("b", "b")], "", os.environ))
+"""
+CHILD = """
+import signal, time
+signals = []
+signal.signal(signal.SIGINT, lambda *_: signals.append("INT"))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+print("up", flush=True)
+while not signals: time.sleep(0.01)
+time.sleep(0.2)
+print("stopped by", signals, flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_signal_reaches_each_process_once(tmp_path: Path, number: signal.Signals) -> None:
+    script = SCRIPT.format(child=CHILD, logs=str(tmp_path))
+    # of its own session, so that the whole foreground group can be signalled as a terminal does
+    up = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    lines = []
+    assert up.stdout is not None
+    for line in up.stdout:
+        lines.append(line)
+        if sum("] up" in line for line in lines) == 2:
+            break
+    os.killpg(up.pid, number)
+    lines += up.stdout.readlines()
+    assert up.wait(30) == 0
+    assert sum("stopped by ['INT']" in line for line in lines) == 2, lines
+
+
+def test_no_process_outlives_a_killed_supervisor(tmp_path: Path) -> None:
+    if not sys.platform.startswith("linux"):
+        pytest.skip("only Linux tells a process that its parent is gone")
+    script = SCRIPT.format(child=CHILD, logs=str(tmp_path))
+    up = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert up.stdout is not None
+    pids = []
+    for line in up.stdout:
+        if line.startswith("started"):
+            pids.append(int(line.split("pid ")[1].rstrip(")\n")))
+        if line == "[b] up\n":
+            break
+    up.kill()
+    up.wait()
+    for pid in pids:
+        descriptor = _pidfd(pid)
+        if descriptor is not None:
+            assert select.select([descriptor], [], [], 20)[0], f"{pid} is still there"
+            os.close(descriptor)
+
+
+def _pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+
+
+def test_ways_to_die() -> None:
+    assert death(0) == "exit code 0"
+    assert death(-9) == "killed by SIGKILL"
+
+
+def test_the_command_line_of_a_node() -> None:
+    process = Process("camera", "front_camera", {"rate": 30.0, "watch": ["a"]}, ("x.yaml",), (("/clock", "clock"),))
+    found = command(process, "left")
+    assert found[1:5] == ["-m", "robot_learning.nodes.camera", "--ros-args", "-r"]
+    text = " ".join(found)
+    assert "__node:=front_camera -r __ns:=/left -r /clock:=clock --params-file x.yaml" in text
+    assert '-p rate:=30.0 -p watch:=["a"] --log-level info' in text
