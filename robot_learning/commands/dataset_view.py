@@ -22,7 +22,7 @@ class Config:
     output: Path | None = None
     """Folder for the pictures; beside the dataset, with `_view` added to its name, when absent."""
     camera: tuple[str, ...] = ()
-    """Cameras to show, such as front wrist; the first one when empty."""
+    """Cameras to show, such as front wrist; all when empty."""
     columns: int = 8
     """Frames in a row."""
     height: int = 144

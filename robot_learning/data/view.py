@@ -20,7 +20,8 @@ from robot_learning.data.video import VideoConfig, VideoEncoder
 
 Track = Callable[[Iterable[Any]], Iterable[Any]]
 INK, PAPER, GOOD, BAD = (30, 30, 30), (250, 250, 250), (20, 130, 60), (180, 40, 40)
-LABEL, TITLE, GAP = 132, 34, 3  # [pixels]
+LABEL, TITLE, GAP, ROW_GAP = 132, 34, 3, 9  # [pixels]
+STUB = 2.0  # a failed stretch of play shorter than this was given up or cut before it shows anything [s]
 VIDEO_GRID = (3, 4)  # rows, columns
 
 
@@ -53,22 +54,45 @@ def rows_of(dataset: Dataset, segments: Sequence[Segment], row_seconds: float) -
 
 
 def contact_sheet(
-    dataset: Dataset, camera: str, rows: Sequence[Segment], title: str, columns: int, height: int
+    dataset: Dataset, cameras: Sequence[str], rows: Sequence[Segment], title: str, columns: int, height: int
 ) -> Image.Image:
-    """Rows of evenly spaced frames of a camera, `height` pixels each, with episode number, time and success."""
-    shape = dataset.features[camera].shape
-    width = round(height * shape[1] / shape[0])
-    sheet = Image.new("RGB", (LABEL + columns * (width + GAP), TITLE + len(rows) * (height + GAP)), PAPER)
+    """Rows of frames, `height` pixels each, with episode number, time and success; the cameras one under the other.
+
+    The frames are evenly spaced, save that the moment of success, if there is one, takes the place of the frame nearest to
+    it and is framed in green.
+    """
+    shapes = [dataset.features[camera].shape for camera in cameras]
+    width = max(round(height * shape[1] / shape[0]) for shape in shapes)
+    row_height = len(cameras) * (height + GAP) + (ROW_GAP if len(cameras) > 1 else 0)
+    sheet = Image.new("RGB", (LABEL + columns * (width + GAP), TITLE + len(rows) * row_height), PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((8, 6), title, INK, ImageFont.load_default(18))
     for number, row in enumerate(rows):
-        top = TITLE + number * (height + GAP)
+        top = TITLE + number * row_height
         _label(draw, dataset, row, top)
-        shown = np.linspace(row.start, row.end - 1, columns).round().astype(int)
-        for column, image in enumerate(dataset.images(camera, shown)):
-            tile = Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
-            sheet.paste(tile, (LABEL + column * (width + GAP), top))
+        shown, moment = moments(dataset, row, columns)
+        for line, camera in enumerate(cameras):
+            for column, image in enumerate(dataset.images(camera, shown)):
+                left, upper = LABEL + column * (width + GAP), top + line * (height + GAP)
+                sheet.paste(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS), (left, upper))
+                if column == moment:
+                    draw.rectangle((left, upper, left + width - 1, upper + height - 1), outline=GOOD, width=4)
     return sheet
+
+
+def moments(dataset: Dataset, row: Segment, columns: int) -> tuple[np.ndarray, int | None]:
+    """The frames of a row to show `(columns,)`, and which of them is the moment of success, if one is."""
+    shown = np.linspace(row.start, row.end - 1, columns).round().astype(int)
+    if not row.success or "next.success" not in dataset.features:
+        return shown, None
+    solved = np.flatnonzero(dataset.column("next.success").reshape(-1)[row.start : row.end])
+    if not len(solved):
+        return shown, None
+    # a frame holds what was seen before its action; the one after it shows what the action brought about
+    moment = min(row.start + int(solved[0]) + 1, row.end - 1)
+    nearest = int(np.abs(shown - moment).argmin())
+    shown[nearest] = moment
+    return shown, nearest
 
 
 def _save_png(sheet: Image.Image, path: Path) -> None:
@@ -136,36 +160,36 @@ def view(
     video: bool = False,
     track: Track = lambda items: items,
 ) -> Path:
-    """Write a contact sheet per task and camera (and a video grid) with an `index.html` to `output`; returns the page.
+    """Write a contact sheet per task (and a video grid per camera) with an `index.html` to `output`; returns the page.
 
     Episodes of a task are taken evenly from first to last, at most `episodes_per_task` of them; an episode of play counts as
-    one for each stretch of a task in it.
+    one for each stretch of a task in it, failed ones under two seconds left out where there are others. `cameras`: all when
+    empty.
 
     Raises:
         DatasetError: the dataset is empty or has no such camera.
     """
     if not dataset.num_episodes:
         raise DatasetError(f"{dataset.root}: expected episodes to look at, found none")
-    keys = [find_camera(dataset, name) for name in cameras] or [find_camera(dataset, None)]
+    keys = [find_camera(dataset, name) for name in cameras] or dataset.image_keys or [find_camera(dataset, None)]
     output.mkdir(parents=True, exist_ok=True)
     sections = []
     segments = dataset.segments
     tasks = [task for task in dataset.tasks if any(segment.task == task for segment in segments)]
     for number, task in enumerate(track(tasks)):
         members = [segment for segment in segments if segment.task == task]
-        chosen = [members[i] for i in spread(len(members), episodes_per_task)]
+        telling = [s for s in members if s.success or s.end - s.start >= STUB * dataset.fps] or members
+        chosen = [telling[i] for i in spread(len(telling), episodes_per_task)]
         rate = f"{sum(segment.success for segment in members)} of {len(members)} times with success"
-        files = []
-        for key in keys:
-            name = f"task_{number:02d}_{key.rsplit('.', 1)[-1]}"
-            sheet = contact_sheet(
-                dataset, key, rows_of(dataset, chosen, row_seconds), f'"{task}"   {rate}', columns, height
-            )
-            write_atomic(output / f"{name}.png", partial(_save_png, sheet))
-            files.append(f"{name}.png")
-            if video:
-                video_grid(dataset, key, chosen, output / f"{name}.mp4", height)
-                files.append(f"{name}.mp4")
+        files = [f"task_{number:02d}.png"]
+        sheet = contact_sheet(
+            dataset, keys, rows_of(dataset, chosen, row_seconds), f'"{task}"   {rate}', columns, height
+        )
+        write_atomic(output / files[0], partial(_save_png, sheet))
+        if video:
+            for key in keys:
+                files.append(f"task_{number:02d}_{key.rsplit('.', 1)[-1]}.mp4")
+                video_grid(dataset, key, chosen, output / files[-1], height)
         sections.append((task, rate, files))
     page = output / "index.html"
     write_atomic(page, lambda temporary: _write_page(temporary, dataset, sections))
