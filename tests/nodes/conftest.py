@@ -124,6 +124,16 @@ def graph(tmp_path: Path) -> Iterator[Graph]:
         corner.close()
 
 
+@pytest.fixture(scope="class")
+def class_graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
+    """A corner of the graph for all tests of a class."""
+    corner = Graph(tmp_path_factory.mktemp("graph"))
+    try:
+        yield corner
+    finally:
+        corner.close()
+
+
 @pytest.fixture(scope="module")
 def shared_graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
     """A corner of the graph for all tests of a module, where processes take long to start."""
