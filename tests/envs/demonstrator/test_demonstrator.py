@@ -107,3 +107,19 @@ def test_play_only_tries_what_is_possible(env):
     env.reset(seed=0, options={"task": "open_drawer"})
     assert possible(env.room, "open_drawer") and not possible(env.room, "close_drawer")
     assert not possible(env.room, "pull_out_of_shelf") and not possible(env.room, "knock_object")
+
+
+def test_play_lifts_a_standing_block_before_something_topples_it(env):
+    env.reset(seed=0, options={"task": "knock_object"})
+    first = [Player(env.room, np.random.default_rng(seed)).task.name for seed in range(20)]
+    assert first.count("grasp_upright") >= 18
+
+
+def test_what_makes_an_untried_task_possible_stays_interesting(env):
+    env.reset(seed=0, options={"task": "grasp_flat"})
+    player = Player(env.room, np.random.default_rng(0))
+    done = dict.fromkeys(SCRIPTS, 3)
+    player._done.update({**done, "sweep_object": 0, "grasp_lift": 0})
+    assert player._interest("open_drawer") > 3 * player._interest("close_drawer")
+    player._done.update({"sweep_object": 3, "grasp_lift": 3})
+    assert player._interest("open_drawer") == pytest.approx(player._interest("close_drawer"), rel=0.5)
