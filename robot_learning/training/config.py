@@ -39,7 +39,7 @@ class TrainConfig:
     steps: int = 1200
     """Gradient steps."""
     time_limit: float | None = None
-    """Lower `steps` at the start so that training takes about this long here [s]; the number chosen is kept on resume."""
+    """Lower `steps` at the start so that training takes at most this long here, were nothing else running [s]; kept on resume."""
     seed: int = 0
     """Seed of the initial weights, the batches and the augmentation."""
     threads: int = field(default_factory=lambda: min(os.cpu_count() or 1, 8))

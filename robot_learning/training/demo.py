@@ -48,8 +48,8 @@ class DemoConfig:
     """Evaluation episodes of each task, from seeds that no demonstration used."""
     steps: int = 1000
     """Gradient steps of behaviour cloning, fewer where they would not fit into `train_seconds`."""
-    train_seconds: float = 240.0
-    """Upper limit of the training time [s]."""
+    train_seconds: float = 300.0
+    """Upper limit of the training time [s], by the machine's speed when nothing else runs on it."""
     image_size: int = 96
     """Height and width of the camera pictures [pixel]."""
     seed: int = 0

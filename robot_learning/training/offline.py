@@ -187,18 +187,21 @@ class _Loop:
 
 
 def _fit_time_limit(config: TrainConfig, data: Demonstrations, probe: int = 8) -> TrainConfig:
-    """Measure a few steps of a throwaway copy and choose how many fit; the copy leaves no trace in the result."""
+    """Measure a few steps of a throwaway copy and choose how many fit; the copy leaves no trace in the result.
+
+    The fastest step counts: what else the machine happens to do at that moment must not decide how long a policy trains.
+    """
     if config.time_limit is None:
         return config
     algorithm = ALGORITHMS[config.algorithm](config.bc, data, np.arange(len(data)), config.steps, config.seed)
-    seconds = _median_seconds(lambda step: algorithm.update(step, algorithm.batch(step)), probe)
+    seconds = _fastest_seconds(lambda step: algorithm.update(step, algorithm.batch(step)), probe)
     return dataclasses.replace(config, steps=max(1, min(config.steps, int(config.time_limit / seconds))))
 
 
-def _median_seconds(work: Callable[[int], Any], times: int) -> float:
+def _fastest_seconds(work: Callable[[int], Any], times: int) -> float:
     work(0)  # the first step also allocates and compiles kernels
     marks = [time.perf_counter()]
     for index in range(1, times + 1):
         work(index)
         marks.append(time.perf_counter())
-    return float(np.median(np.diff(marks)))
+    return float(np.diff(marks).min())
