@@ -104,7 +104,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._frame = self._await_frame(
             lambda frame: all(frame.at - age * SECOND >= since for age in frame.ages.values())
         )
-        return dict(self._frame.values), self._info(self._frame)
+        return self._observation(self._frame), self._info(self._frame)
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Send the action to the safety gate; returns at the next control tick.
@@ -122,7 +122,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._wait_until(lambda: self._link.now() >= due, lambda: ["/clock: time stands still"])
         self._frame = self._await_frame(lambda frame: True)
         info = self._info(self._frame)
-        return dict(self._frame.values), float(info["is_success"]), info["is_success"], False, info
+        return self._observation(self._frame), float(info["is_success"]), info["is_success"], False, info
 
     def close(self) -> None:
         """Leave the graph."""
@@ -162,6 +162,9 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
                     "Is everything running, in this namespace and ROS_DOMAIN_ID? (ros2 topic list, robot-learning status)"
                 )
             self._link.wait(0.05)
+
+    def _observation(self, frame: Frame) -> dict[str, np.ndarray]:
+        return {key: frame.values[key].copy() for key in self.contract.observation}
 
     def _info(self, frame: Frame) -> dict[str, Any]:
         return {

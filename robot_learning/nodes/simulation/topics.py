@@ -24,7 +24,7 @@ TICK, JOINTS = "tick", "joints"  # what is due, beside the names of cameras
 class RobotTopics:
     """Joint states, and once a control tick: object state, success, /clock and the whole state of the simulation.
 
-    Everything that belongs to one instant goes out before the clock says so.
+    What is stamped goes out before /clock says that it is this instant; what counts from when it is received, after.
     """
 
     def __init__(self, node: RobotNode[Any], simulator: Simulator, clock: bool, environment_state: bool) -> None:
@@ -44,16 +44,19 @@ class RobotTopics:
         """Send what is `due` of this instant, `stamp` [ns]."""
         if JOINTS in due:
             self._publish_joints(stamp)
-        if TICK in due and self._objects is not None:
-            state = observation.environment_state(self._simulator.room)
-            self._objects.publish(Float32MultiArray(data=_array("f", state)))
-        success = self._simulator.success if TICK in due else None
-        if success is not None:
-            self._success.publish(Bool(data=success))
         if self._clock is not None and due:
             self._clock.publish(Clock(clock=ns_to_stamp(stamp)))
         if TICK in due:
-            self._state.publish(Float64MultiArray(data=_array("d", self._simulator.state(stamp))))
+            self._publish_tick(stamp)
+
+    def _publish_tick(self, stamp: int) -> None:
+        if self._objects is not None:
+            objects = observation.environment_state(self._simulator.room)
+            self._objects.publish(Float32MultiArray(data=_array("f", objects)))
+        success = self._simulator.success
+        if success is not None:
+            self._success.publish(Bool(data=success))
+        self._state.publish(Float64MultiArray(data=_array("d", self._simulator.state(stamp))))
 
     def _publish_joints(self, stamp: int) -> None:
         room, message = self._simulator.room, self._joints
