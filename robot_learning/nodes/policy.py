@@ -152,7 +152,11 @@ class PolicyNode(RobotNode[Config]):
             self.create_subscription(message_type(kind), topic, partial(self._on_message, topic), sensor(5), raw=True)
             for topic, (_, kind) in self._assembler.topics().items()
         ]
-        subscriptions.append(self.create_subscription(String, "task", self._on_task, latched()))
+        for profile in (
+            latched(),
+            reliable(1),
+        ):  # the first hears what was said before, the second those who do not latch
+            subscriptions.append(self.create_subscription(String, "task", self._on_task, profile))
         subscriptions.append(self.create_subscription(JointState, GATE, self._on_sent, reliable(5)))
         self._tick_timer = self.create_timer(1.0 / self.contract.rate, self._on_timer)
         self._wait_timer = self.wall_timer(max(self.config.frame_wait, 1e-3), self._waited)
