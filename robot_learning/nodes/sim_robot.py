@@ -63,6 +63,9 @@ class SimRobot(RobotNode[Config]):
     """See the module's docstring. Physics and joint states run in one thread, rendering in a second, ROS in a third."""
 
     def __init__(self) -> None:
+        self._offered: list[Any] | None = (
+            None  # services, made by do_configure; a node that failed to start is destroyed too
+        )
         super().__init__("sim_robot", Config)
         config = self.config
         if not config.publish_clock and (config.lockstep or config.real_time_factor != 1.0):
@@ -75,7 +78,6 @@ class SimRobot(RobotNode[Config]):
         self._homed: list[Future[Answer]] = []
         self._failure = self._unknown_task = ""
         self._running = threading.Event()
-        self._offered: list[Any] | None = None  # made by do_configure
 
     # --- lifecycle ---------------------------------------------------------------------------------------------------
 
