@@ -54,7 +54,7 @@ def test_each_step_ends_at_the_next_control_tick_with_sensors_of_that_instant(en
     for _ in range(5):
         *_, info = env.step(ZERO)
         ticks.append(env.unwrapped._frame.at)
-        assert set(info["ages"].values()) == {0.0}
+        assert set(info["ages"].values()) == {0.0} and info["source"] == "env"
     assert set(np.diff(ticks)) == {100_000_000}
 
 
