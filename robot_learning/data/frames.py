@@ -61,6 +61,15 @@ class _Buffer:
     behind: float = 0.0  # how far the last dropped message's stamp was behind the newest [s]
     dropped: int = field(default=0)
 
+    def newest(self, at: int) -> _Message | None:
+        """The newest message that had come by `at` [ns].
+
+        What is stamped later does not belong to that moment, though it may seem to have come before it: simulated time
+        reaches a node after the sensors it stamps. Only a stream that is always ahead is taken as it is.
+        """
+        come = [message for message in self.messages if message.received <= at]
+        return next((message for message in reversed(come) if message.stamp <= at), come[-1] if come else None)
+
 
 class FrameAssembler:
     """Collects the raw messages of a contract's streams and makes frames of them.
@@ -106,12 +115,12 @@ class FrameAssembler:
         buffer.messages.append(message)
 
     def frame(self, at: int) -> Frame:
-        """The newest of each stream among what had come by `at` [ns]."""
+        """The newest of each stream among what had come, and was captured, by `at` [ns]."""
         values: dict[str, np.ndarray] = {}
         ages: dict[str, float] = {}
         problems = []
         for topic, buffer in self._buffers.items():
-            message = next((m for m in reversed(buffer.messages) if m.received <= at), None)
+            message = buffer.newest(at)
             if message is None:
                 problems.append(f"{topic}: missing, no message yet")
                 continue

@@ -64,6 +64,14 @@ def test_what_came_later_is_not_in_an_earlier_frame(assembler: FrameAssembler) -
     assert assembler.frame(T + 30 * MILLISECOND).values[ENVIRONMENT_STATE][0] == 2
 
 
+def test_what_was_captured_later_is_not_in_an_earlier_frame(assembler: FrameAssembler) -> None:
+    feed(assembler, T, t=1)
+    feed(assembler, T + 100 * MILLISECOND, received=T, t=2)  # simulated time had not reached this node yet
+    frame = assembler.frame(T)
+    np.testing.assert_array_equal(frame.values[FRONT], make_image(1, 1))
+    assert frame.ages[FRONT] == 0.0
+
+
 def test_a_missing_stream_is_named(assembler: FrameAssembler) -> None:
     messages = messages_at(assembler.contract, T)
     del messages["wrist/image_raw"]
