@@ -15,9 +15,10 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
+from launch.launch_context import LaunchContext
+from launch.launch_description import LaunchDescription
 from launch_ros.actions import Node, PushRosNamespace
 
-from launch import LaunchContext, LaunchDescription
 from robot_learning.nodes import graphs
 from robot_learning.nodes.graphs import Argument, Process
 from robot_learning.nodes.supervisor import death

@@ -78,7 +78,7 @@ class PolicyNode(RobotNode[Config]):
         super().__init__("policy", Config, **options)
         self._parts: list[tuple[Any, Any]] = []
         self._policy: Policy | None = None
-        self._acting = False
+        self._acting, self._newest = False, 0
         self.trigger_service("start", self._start_acting)
         self.trigger_service("stop", self._stop_acting)
         self.on_time_jump(self._clock_jumped)
@@ -243,7 +243,8 @@ class PolicyNode(RobotNode[Config]):
         self._fresh: set[str] = set()
         self._ages: dict[str, float] = {}
         self._complaint: tuple[str, ...] = ()
-        self._at = self._newest = 0
+        self._at = 0
+        self._newest = 0
 
     def _say_waiting(self) -> None:
         assert self._policy is not None

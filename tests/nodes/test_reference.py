@@ -31,3 +31,52 @@ def test_a_stale_table_is_refreshed() -> None:
     fresh = reference.refreshed(text)
     assert "old" not in fresh and "real_time_factor" in fresh
     assert fresh.startswith("before\n") and fresh.endswith("after\n")
+
+
+STANDARD = (
+    "/rosout",
+    "/parameter_events",
+    "/transition_event",
+    "_parameters",
+    "_parameter_types",
+    "_parameters_atomically",
+    "/get_type_description",
+)
+LIFECYCLE = (
+    "/change_state",
+    "/get_state",
+    "/get_available_states",
+    "/get_available_transitions",
+    "/get_transition_graph",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "last"), [("sim_robot", "sim_robot/home"), ("safety_gate", "safety_gate/action_sent")]
+)
+def test_topics_and_services_of_the_running_node_are_in_its_section(graph, name: str, last: str) -> None:
+    node = graph.node()
+    graph.start(name)
+    found: set[str] = set()
+
+    def complete() -> bool:
+        for ask in (
+            node.get_publisher_names_and_types_by_node,
+            node.get_subscriber_names_and_types_by_node,
+            node.get_service_names_and_types_by_node,
+        ):
+            if name in node.get_node_names():
+                found.update(topic for topic, _ in ask(name, "/"))
+        return f"/{last}" in found
+
+    graph.until(complete, f"/{last}")
+    text = DOCUMENT.read_text()
+    described = "".join(text.split(f"\n## {title}\n")[1].split("\n## ")[0] for title in ("Every node", name))
+    own = {topic for topic in found if not topic.endswith(STANDARD + LIFECYCLE)}
+    shown = {
+        topic: (f"~/{topic.split('/')[2]}" if topic.startswith(f"/{name}/") else topic.lstrip("/")) for topic in own
+    }
+    missing = [
+        topic for topic, short in shown.items() if f"`{short}`" not in described and f"`{topic}`" not in described
+    ]
+    assert not missing, f"docs/nodes.md, section {name}, lacks {sorted(missing)}"
