@@ -103,4 +103,4 @@ class Player:
 
     def _interest(self, name: str) -> float:
         rarest = min(self._done[task] + 0.3 * self._tried[task] for task in (name, *OPENS_UP.get(name, ())))
-        return float((1 + rarest) ** -2)
+        return float((1 + rarest) ** -4)
