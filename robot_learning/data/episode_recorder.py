@@ -134,8 +134,8 @@ class EpisodeRecorder:
 
     # ---- what an operator asks for
 
-    def start(self, time: int, small: Mapping[str, bytes]) -> None:
-        """Begin an episode at `time` [ns]. `small` are the last messages of the latched topics, from before it.
+    def start(self, time: int, latest: Mapping[str, bytes]) -> None:
+        """Begin an episode at `time` [ns]. `latest` are the last messages of sensors and latched topics from before it.
 
         Raises:
             RecorderError: an episode is open already, or nobody has said which task it shows.
@@ -149,7 +149,7 @@ class EpisodeRecorder:
             if self.bags:
                 self._bag = BagWriter(self.root / BAGS / RECORDING, self._types, self._custom())
             self.state, self._ticks_before = RECORDING, self.ticks
-            for topic, raw in small.items():
+            for topic, raw in latest.items():
                 self._take(topic, raw, time)
             self._event("start", task=self.recording.task)
             self._flush()
@@ -164,13 +164,15 @@ class EpisodeRecorder:
             self._flush()
         self.state = PAUSED
 
-    def resume(self, time: int) -> None:
-        """Go on after a pause. Raises `RecorderError` when there was none, `DatasetWriteError`."""
+    def resume(self, time: int, latest: Mapping[str, bytes] | None = None) -> None:
+        """Go on after a pause; `latest` as in `start`. Raises `RecorderError` when there was none, `DatasetWriteError`."""
         self._require(PAUSED, "resume")
         with self._disk():
             self._clock(time)
             self.recording.resume()
             self._event("resume", frames=self.writer.episode_length)
+            for topic, raw in (latest or {}).items():
+                self._take(topic, raw, time)
             self._flush()
         self.state = RECORDING
 

@@ -32,7 +32,7 @@ from robot_learning.data.episode_recorder import (
     recorded_topics,
 )
 from robot_learning.data.messages import encode
-from robot_learning.data.recording import ACTION_TOPICS, GATE_STATE, SMALL_TOPICS, STRING, TASK
+from robot_learning.data.recording import ACTION_TOPICS, GATE_STATE, SMALL_TOPICS, STRING, SUCCESS, TASK
 from robot_learning.envs.observation import environment_state_stream
 from robot_learning.errors import UserError
 from robot_learning.nodes.base import ERROR, OK, WARN, NodeConfig, RobotNode, latched, reliable, sensor
@@ -76,7 +76,7 @@ class Recorder(RobotNode[Config]):
         self._recording = False  # whether messages are wanted
         self._outcome = _Outcome()
         self._subscribers: list[Any] = []
-        self._small: dict[str, bytes] = {}
+        self._latest: dict[str, bytes] = {}  # of sensors and latched topics: an episode begins with them
         self.wall_timer(1.0 / self.contract.rate, self._show)
         self.on_time_jump(self._on_time_jump)
         for name, handler in (
@@ -101,7 +101,7 @@ class Recorder(RobotNode[Config]):
         for line in self._recorder.recovered:
             self.get_logger().warning(line)
         if self.config.task:
-            self._small[TASK] = encode(STRING, data=self.config.task)
+            self._latest[TASK] = encode(STRING, data=self.config.task)
         for topic, kind in topics.items():
             self._subscribe(topic, kind, _quality(topic))
         self._subscribe(TASK, STRING, reliable())  # people publish it without durability
@@ -136,15 +136,15 @@ class Recorder(RobotNode[Config]):
 
     def _start_episode(self) -> str:
         recorder = self._opened()
-        if TASK not in self._small:
+        if TASK not in self._latest:
             raise RecorderError(
                 'no task: say what will be shown, e.g. ros2 topic pub --once task std_msgs/String "data: ..."'
             )
         self._require_space()
         if not self.now():
             raise RecorderError("no time yet: use_sim_time is set, but nothing has come on /clock")
-        small, time = dict(self._small), self.now()
-        self._ask(lambda: recorder.start(time, small))
+        latest, time = dict(self._latest), self.now()
+        self._ask(lambda: recorder.start(time, latest))
         self._outcome = _Outcome()
         return f"recording episode {recorder.writer.num_episodes}"
 
@@ -158,7 +158,8 @@ class Recorder(RobotNode[Config]):
 
     def _resume(self) -> str:
         recorder, time = self._opened(), self.now()
-        self._ask(lambda: recorder.resume(time))
+        latest = {topic: raw for topic, raw in self._latest.items() if topic not in SMALL_TOPICS}
+        self._ask(lambda: recorder.resume(time, latest))
         return "recording again"
 
     def _discard(self) -> str:
@@ -200,17 +201,16 @@ class Recorder(RobotNode[Config]):
     # ---- messages
 
     def _subscribe(self, topic: str, kind: str, quality: QoSProfile) -> None:
-        callback = partial(self._take_small if topic in SMALL_TOPICS else self._take, topic)
+        callback = partial(self._take_task if topic == TASK else self._take, topic)
         self._subscribers.append(self.create_subscription(message_type(kind), topic, callback, quality, raw=True))
 
-    def _take_small(self, topic: str, raw: bytes) -> None:
-        repeated = topic == TASK and self._small.get(TASK) == raw  # both subscriptions to it bring the same message
-        if topic in (TASK, GATE_STATE):
-            self._small[topic] = raw
-        if not repeated:
+    def _take_task(self, topic: str, raw: bytes) -> None:
+        if self._latest.get(TASK) != raw:  # both subscriptions to it bring the same message
             self._take(topic, raw)
 
     def _take(self, topic: str, raw: bytes) -> None:
+        if topic not in _EVENTS:
+            self._latest[topic] = raw
         if not self._recording:
             return
         with self._lock:
@@ -227,6 +227,7 @@ class Recorder(RobotNode[Config]):
 
     def _on_time_jump(self, seconds: float) -> None:
         """Nothing can be said about the time between: the open episode ends before the jump."""
+        self._latest = {topic: raw for topic, raw in self._latest.items() if topic in SMALL_TOPICS}
         recorder = self._recorder
         if recorder is None or not self._recording:
             return
@@ -296,6 +297,8 @@ class Recorder(RobotNode[Config]):
         level, text = self._judge(recorder)
         values = {"state": recorder.state, "episodes": recorder.writer.num_episodes, "ticks": recorder.ticks}
         values |= {"frames": recorder.writer.episode_length, "skipped ticks": recorder.recording.tally.skipped}
+        silent = [stream.topic for stream in self.contract.observation.values() if stream.topic not in self._latest]
+        values |= {"never heard": ", ".join(silent)}
         values |= {"backlog [MB]": self._backlog / 1e6, "free disk [GB]": free}
         self.report(level, text, **values)
 
@@ -339,6 +342,7 @@ class _Task:
     result: Future[Any] = field(default_factory=Future)
 
 
+_EVENTS = (SUCCESS, *ACTION_TOPICS)  # of the moment: an episode does not begin with those from before it
 _OWN = ("recorder/tick", "recorder/event")
 
 

@@ -257,6 +257,20 @@ def test_a_dataset_without_the_columns_is_refused(tmp_path: Path, contract: Cont
         EpisodeRecorder(tmp_path / "plain", contract)
 
 
+def test_an_episode_begins_with_what_was_there_before_it(run: Run, tmp_path: Path) -> None:
+    run.small |= ros_messages.messages_at(run.contract, run.time)
+    streams = tuple(stream.topic for stream in run.contract.observation.values())
+    run.start()
+    run.tick(silent=streams)
+    run.recorder.pause(run.time)
+    run.recorder.resume(run.time, ros_messages.messages_at(run.contract, run.time, 1))
+    run.tick(silent=streams)
+    run.recorder.save(run.time)
+    dataset = Dataset(run.recorder.root)
+    np.testing.assert_allclose(dataset.column("observation.age"), np.full((2, 3), 0.01), atol=1e-6)
+    require_equal(dataset, converted(run, tmp_path))
+
+
 def test_log_times_never_go_back(run: Run) -> None:
     run.start()
     run.recorder.message(SUCCESS, flag(True), T0 + 1000)

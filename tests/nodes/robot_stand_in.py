@@ -50,6 +50,12 @@ class Robot:
         for publisher in (self.joints, *self.cameras, self.requested, self.action, self.success, self.task):
             self.graph.until(lambda p=publisher: p.get_subscription_count(), f"the recorder on {publisher.topic_name}")
         self.graph.until(lambda: self.state() == "idle", "an idle recorder")
+        self.graph.until(self._is_heard, "a recorder that hears the sensors")
+
+    def _is_heard(self) -> bool:
+        self.sensors()
+        self.spin()
+        return self.state("never heard") == ""
 
     def state(self, key: str = "state") -> str:
         """A value of the recorder's newest status."""
