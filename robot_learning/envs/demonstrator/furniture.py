@@ -10,17 +10,18 @@ DRAWER_GAP = (-0.043, -0.13)  # between the drawer's front and the bar of its ha
 DRAWER_GRASP_HEIGHT = -0.048
 HOVER = 0.055  # over the grasp, the fingertips just clear the handle [m]
 BESIDE_POST = 0.050  # from the handle's post to the middle of either half of its bar [m]
+PULLED = 0.135  # how far the tool must pull to open the drawer: fingers touch the bar 15 mm before the gap's middle [m]
+ROOM_TO_PULL = 0.02  # left to the edge of the workspace when the drawer is open [m]
 DOOR_GRASP_HEIGHT = 0.066
 DOOR_SIDE = 0.050  # beside the door's handle, closed fingers clear of it [m]
 
 
 def _into_drawer_handle(hand: Hand) -> Motion:
-    """Bring the fingers between drawer and handle bar: closed, on the nearer side of the post (even way), or around it."""
+    """Bring the fingers between drawer and handle bar: closed, beside the post (even way), or around it."""
     room = hand.room
-    around = hand.style.way % 2 == 1
+    offset = _place_on_handle(hand)
+    around = offset == 0.0
     yield from hand.open(0.25) if around else hand.grip(1.0)
-    left = room.to_frame("desk", room.tcp)[1] > DRAWER_GAP[1]
-    offset = 0.0 if around else BESIDE_POST if left else -BESIDE_POST
     yaw = room.pose("desk")[1]
 
     def gap() -> np.ndarray:
@@ -32,6 +33,22 @@ def _into_drawer_handle(hand: Hand) -> Motion:
     yield from hand.move(gap, yaw, speed=0.6)
     if around:
         yield from hand.close()
+
+
+def _place_on_handle(hand: Hand) -> float:
+    """Where along the handle to take it, from its post [m]: the half that is easier to pull, or around the post.
+
+    With the desk close to the robot and turned, the open drawer's handle reaches over the edge of the workspace at one end.
+    """
+    room = hand.room
+
+    def to_spare(offset: float) -> float:
+        open_handle = room.to_world("desk", (DRAWER_GAP[0] - PULLED, DRAWER_GAP[1] + offset, DRAWER_GRASP_HEIGHT))
+        return float(open_handle[0] - room.contract.workspace.lower[0])
+
+    if hand.style.way % 2 == 1 and to_spare(0.0) > ROOM_TO_PULL:
+        return 0.0
+    return max((BESIDE_POST, -BESIDE_POST), key=to_spare)
 
 
 def _slide_drawer(hand: Hand, opening: float) -> Motion:
