@@ -1,0 +1,166 @@
+"""Teleoperation on the real graph: keys typed into a pseudo-terminal, a gamepad's messages."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Iterator
+
+import pytest
+from sensor_msgs.msg import JointState, Joy
+from std_srvs.srv import Trigger
+
+LFLAGS = 3  # the index of the local modes in what tcgetattr returns
+
+
+class Typist:
+    """The node `teleop` in a terminal of its own, whose keys the test presses."""
+
+    def __init__(self, graph) -> None:
+        self.graph, self.node = graph, graph.node("listener")
+        self.actions: list[JointState] = []
+        self.node.create_subscription(JointState, "teleop/action", self.actions.append, 10)
+        self.calls: list[str] = []
+        for name in ("recorder/start", "safety_gate/estop"):
+            self.node.create_service(Trigger, name, lambda _, response, name=name: self._answer(name, response))
+        self.master, self.terminal = pty.openpty()
+        self.before = termios.tcgetattr(self.terminal)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "robot_learning.nodes.teleop"],
+            stdin=self.terminal,
+            stdout=self.terminal,
+            stderr=self.terminal,
+            start_new_session=True,
+        )
+        self.screen = b""
+        self._closed = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)  # a full terminal would stop the node
+        self._reader.start()
+
+    def _answer(self, name: str, response: Trigger.Response) -> Trigger.Response:
+        self.calls.append(name)
+        response.success, response.message = True, f"{name} was heard"
+        return response
+
+    def _read(self) -> None:
+        while not self._closed.is_set():  # a read that waits would keep the terminal open
+            if select.select([self.master], [], [], 0.05)[0]:
+                self.screen += os.read(self.master, 4096)
+
+    def hang_up(self) -> None:
+        """The connection breaks."""
+        self._closed.set()
+        self._reader.join()
+        os.close(self.master)
+        os.close(self.terminal)
+
+    def shows(self, text: bytes) -> None:
+        self.graph.until(lambda: text in self.screen, f"{text!r} on the terminal; it shows {self.screen!r}")
+
+    def press(self, keys: bytes) -> None:
+        os.write(self.master, keys)
+
+    @property
+    def echoes(self) -> bool:
+        return bool(termios.tcgetattr(self.terminal)[LFLAGS] & termios.ECHO)
+
+    def ended(self) -> int:
+        self.graph.until(lambda: self.process.poll() is not None, "the end of teleop")
+        return int(self.process.returncode)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        if not self._closed.is_set():
+            self.hang_up()
+
+
+@pytest.fixture
+def typist(graph) -> Iterator[Typist]:
+    typist = Typist(graph)
+    typist.shows(b"emergency stop")
+    yield typist
+    typist.close()
+
+
+def test_a_key_moves_while_it_repeats_and_stops_when_released(typist: Typist):
+    repetition = typist.node.create_timer(0.04, lambda: typist.press(b"w"))
+    typist.graph.until(lambda: len(typist.actions) >= 5, "actions")
+    message = typist.actions[-1]
+    assert message.header.frame_id == "teleop"
+    assert dict(zip(message.name, message.position, strict=True))["dx"] == 0.5
+    repetition.cancel()
+    typist.graph.spin(0.5)
+    typist.actions.clear()
+    typist.graph.spin(0.5)
+    assert typist.actions == []
+
+
+def test_keys_call_the_recorder_and_the_estop(typist: Typist):
+    for key, service in ((b"1", "recorder/start"), (b"x", "safety_gate/estop")):
+        again = typist.node.create_timer(0.5, lambda key=key: typist.press(key))  # until teleop has found the service
+        typist.graph.until(lambda service=service: service in typist.calls, f"a call of {service}")
+        again.cancel()
+    typist.shows(b"recorder/start was heard")
+
+
+def test_a_service_that_nobody_offers_is_said(typist: Typist):
+    typist.press(b"5")
+    typist.shows(b"recorder/discard: nobody offers it")
+
+
+@pytest.mark.parametrize("end", ["ctrl-c", "ctrl-d", "sigterm"])
+def test_the_terminal_is_given_back(typist: Typist, end: str):
+    assert not typist.echoes
+    if end == "ctrl-d":
+        typist.press(b"\x04")
+    else:
+        typist.process.send_signal(signal.SIGINT if end == "ctrl-c" else signal.SIGTERM)
+    assert typist.ended() == 0
+    assert termios.tcgetattr(typist.terminal) == typist.before
+    assert b"Traceback" not in typist.screen
+
+
+def test_the_loss_of_the_terminal_ends_it(typist: Typist):
+    typist.press(b" ")  # holding still: it sends without keys
+    typist.graph.until(lambda: typist.actions, "actions")
+    typist.hang_up()
+    typist.ended()
+    typist.actions.clear()
+    typist.graph.spin(0.3)
+    assert typist.actions == []
+
+
+def test_without_a_terminal_the_keyboard_is_refused(graph):
+    graph.node("any")
+    process = graph.start("teleop")
+    graph.until(lambda: "the keyboard needs a terminal" in process.log.read_text(), "the reason")
+
+
+def test_a_gamepad_moves_only_with_its_deadman_button(graph):
+    node = graph.node("driver")
+    actions: list[JointState] = []
+    node.create_subscription(JointState, "teleop/action", actions.append, 10)
+    joy = node.create_publisher(Joy, "joy", 5)
+    down: list[int] = []
+    node.create_timer(
+        0.05, lambda: joy.publish(Joy(axes=[0.0, 1.0, 0.0, 0.0, 0.0, 0.0], buttons=[int(i in down) for i in range(11)]))
+    )
+    graph.start("teleop", device="gamepad", speed=1.0)
+    graph.until(lambda: joy.get_subscription_count() > 0, "teleop")
+    graph.spin(0.3)
+    assert actions == []
+    down.append(4)
+    graph.until(lambda: len(actions) > 3, "actions")
+    assert list(actions[-1].position) == [1.0, 0.0, 0.0, 0.0, 0.0]
+    down.clear()
+    graph.spin(0.3)
+    actions.clear()
+    graph.spin(0.4)
+    assert actions == []
