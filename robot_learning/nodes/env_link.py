@@ -23,7 +23,7 @@ from robot_learning.nodes.message_types import message_type
 from robot_learning.nodes.running import make_executor
 from robot_learning.nodes.service_calls import TriggerCaller
 
-SOURCE = "env"
+SOURCE, HOLD = "env", "hold"
 POLL = 0.002  # simulated time is looked at this often while nothing else comes [s]
 
 
@@ -101,7 +101,9 @@ class EnvLink:
 
     def _on_sent(self, message: JointState) -> None:
         with self._news:
-            self._sent = message
+            if message.header.frame_id != HOLD or self._sent is None:  # a hold that an action ended says nothing
+                self._sent = message
+            self._news.notify_all()
 
     # --- what the environment asks -------------------------------------------------------------------------------------
 
@@ -138,11 +140,13 @@ class EnvLink:
             lines.append(f"{self.success_topic}: no message; who judges the task? (success_topic='': nobody)")
         return lines
 
-    def is_something_due(self, frame: Frame) -> bool:
-        """Whether a stream's next message should be here by its rate, or success has not been judged since the action."""
+    def is_something_due(self, frame: Frame, acted: bool) -> bool:
+        """Whether a stream's next message should be here by its rate, or what came of an action that was sent."""
         streams = self.contract.observation
-        late = any(age >= 1.0 / streams[key].rate for key, age in frame.ages.items())
-        return late or (bool(self.success_topic) and not self._fresh_success)
+        if any(age >= 1.0 / streams[key].rate for key, age in frame.ages.items()):
+            return True
+        unanswered = self._sent is None or self._sent.header.frame_id == HOLD
+        return acted and (unanswered or (bool(self.success_topic) and not self._fresh_success))
 
     def carried_out(self) -> dict[str, Any]:
         """For `info`: what the safety gate says, and which action of whom it has sent since `begin_tick`."""

@@ -22,6 +22,7 @@ from robot_learning.nodes.env_link import SECOND, EnvLink
 register("robot_learning/Robot-v0", "robot_learning.nodes.ros_env:RobotEnv", nondeterministic=True)
 
 FRAME_WAIT = 0.02  # longest wait for a message that is due at a tick [s, wall]
+SIMULATED_WAIT = 0.3  # ... where time may stand still meanwhile
 
 
 class GraphIncompleteError(UserError, TimeoutError):
@@ -73,6 +74,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.contract = robot.select(list(streams)) if streams else robot
         self.task, self.timeout, self.reset_timeout = task, timeout, reset_timeout
         self._period = round(SECOND / self.contract.rate)
+        self._frame_wait = SIMULATED_WAIT if use_sim_time else FRAME_WAIT
         self._frame: Frame | None = None
         self._link = EnvLink(self.contract, namespace, success_topic, reset_service, use_sim_time)
         self.observation_space: Any = Dict(
@@ -102,7 +104,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             self._link.reset_service(self.reset_timeout)
         since = max(begun + 1, self._link.now() - self._period) if self._link.reset_service else 0
         self._frame = self._await_frame(
-            lambda frame: all(frame.at - age * SECOND >= since for age in frame.ages.values())
+            lambda frame: all(frame.at - age * SECOND >= since for age in frame.ages.values()), acted=False
         )
         return self._observation(self._frame), self._info(self._frame)
 
@@ -120,7 +122,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._link.publish_action(vector, self._frame.at)
         due = self._frame.at + self._period
         self._wait_until(lambda: self._link.now() >= due, lambda: ["/clock: time stands still"])
-        self._frame = self._await_frame(lambda frame: True)
+        self._frame = self._await_frame(lambda frame: True, acted=True)
         info = self._info(self._frame)
         return self._observation(self._frame), float(info["is_success"]), info["is_success"], False, info
 
@@ -133,7 +135,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     def _wait_for_time(self) -> None:
         self._wait_until(lambda: self._link.now() > 0, lambda: ["/clock: no message yet, but use_sim_time is set"])
 
-    def _await_frame(self, good: Callable[[Frame], bool]) -> Frame:
+    def _await_frame(self, good: Callable[[Frame], bool], acted: bool) -> Frame:
         """A usable frame of now that is `good`; messages that are due any moment are waited for a little."""
         latest = [self._link.frame()]
 
@@ -145,8 +147,8 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             return [*latest[0].problems, *self._link.lacking()] or ["no message since the reset"]
 
         self._wait_until(found, lacking)
-        deadline = time.monotonic() + FRAME_WAIT
-        while self._link.is_something_due(latest[0]) and time.monotonic() < deadline:
+        deadline = time.monotonic() + self._frame_wait
+        while self._link.is_something_due(latest[0], acted) and time.monotonic() < deadline:
             self._link.wait(deadline - time.monotonic())
             fresh = self._link.frame()
             latest[0] = fresh if fresh.usable else latest[0]

@@ -24,7 +24,7 @@ TICK, JOINTS = "tick", "joints"  # what is due, beside the names of cameras
 class RobotTopics:
     """Joint states, and once a control tick: object state, success, /clock and the whole state of the simulation.
 
-    What is stamped goes out before /clock says that it is this instant; what counts from when it is received, after.
+    /clock comes first: by the clock of whoever receives the rest, it is then not older than it is.
     """
 
     def __init__(self, node: RobotNode[Any], simulator: Simulator, clock: bool, environment_state: bool) -> None:
@@ -42,10 +42,10 @@ class RobotTopics:
 
     def publish(self, due: Collection[str], stamp: int) -> None:
         """Send what is `due` of this instant, `stamp` [ns]."""
-        if JOINTS in due:
-            self._publish_joints(stamp)
         if self._clock is not None and due:
             self._clock.publish(Clock(clock=ns_to_stamp(stamp)))
+        if JOINTS in due:
+            self._publish_joints(stamp)
         if TICK in due:
             self._publish_tick(stamp)
 
