@@ -104,6 +104,7 @@ class Teleop(RobotNode[Config]):
             raise TeleopError(f"speed: expected above 0 and up to 1, found {self.config.speed}")
         self._keyboard, self._terminal = Keyboard(self.config.speed), Terminal()
         self._gamepad = Gamepad(self.config.mapping(), self.config.speed)
+        self._callable: dict[str, Any] = {}
         self._waiting: set[str] = set()
         self._parts: list[Any] = []
 
