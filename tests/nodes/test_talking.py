@@ -1,0 +1,40 @@
+"""`robot-learning call` and `ask` against a node of another process."""
+
+import pytest
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from robot_learning.nodes.base import latched
+from robot_learning.nodes.service_calls import ServiceError
+from robot_learning.nodes.talking import ask, call
+
+
+@pytest.fixture
+def gate(graph):
+    """A safety gate as a process, known to be there."""
+    node = graph.node()
+    graph.start("safety_gate")
+    client = node.create_client(Trigger, "safety_gate/estop")
+    graph.until(client.service_is_ready, "the gate")
+
+
+def test_the_answer_of_a_service(gate) -> None:
+    assert "the robot holds" in call("safety_gate/estop", wait=30)
+
+
+def test_a_service_that_nobody_offers_lists_those_there_are(gate) -> None:
+    with pytest.raises(ServiceError, match=r"nobody offers /safety_gate/fly.*'/safety_gate/estop'"):
+        call("safety_gate/fly", wait=8)
+
+
+def test_an_instruction_is_heard(graph) -> None:
+    heard = []
+    graph.node("hearer").create_subscription(String, "task", heard.append, latched())
+    assert ask("close the drawer", wait=30) == ["hearer"]
+    graph.until(lambda: heard, "the instruction")
+    assert heard[0].data == "close the drawer"
+
+
+def test_an_instruction_that_nobody_hears_is_an_error() -> None:
+    with pytest.raises(ServiceError, match="nobody listens on /task"):
+        ask("close the drawer", wait=0.5)
