@@ -7,6 +7,7 @@ work of a thread, so that neither a slow disk nor a commit delays a message.
 
 from __future__ import annotations
 
+import os
 import queue
 import shutil
 import sys
@@ -41,6 +42,7 @@ from robot_learning.nodes.running import run
 
 PATIENCE = 60.0  # longest wait for a commit [s]
 GIGABYTE = 1e9
+NICENESS = 10  # of the thread that decodes, encodes and writes
 
 
 @dataclass(frozen=True)
@@ -239,7 +241,8 @@ class Recorder(RobotNode[Config]):
     # ---- the thread
 
     def _serve(self) -> None:
-        """Do the work in the order it came, until None comes."""
+        """Do the work in the order it came, until None comes; control loops on the same cores go before it."""
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)  # this thread's, and its encoders'
         while (item := self._work.get()) is not None:
             try:
                 if isinstance(item, _Task):

@@ -11,6 +11,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import JointState, Joy
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from robot_learning.control.rotations import Array
@@ -18,7 +19,7 @@ from robot_learning.errors import UserError
 from robot_learning.nodes.base import ERROR, OK, WARN, NodeConfig, RobotNode, latched, reliable, sensor
 from robot_learning.nodes.running import run
 from robot_learning.nodes.teleoperation.gamepad import Gamepad, Mapping
-from robot_learning.nodes.teleoperation.keyboard import HELP, KEY_MAP, QUIT, SERVICES, Keyboard
+from robot_learning.nodes.teleoperation.keyboard import HELP, KEY_MAP, QUIT, SERVICES, VERDICTS, Keyboard
 from robot_learning.nodes.teleoperation.terminal import Terminal
 
 READ = 0.02  # how often keys are read [s]
@@ -113,6 +114,7 @@ class Teleop(RobotNode[Config]):
     def do_configure(self) -> None:
         """Join the graph."""
         self._actions = self.create_publisher(JointState, "teleop/action", reliable(1))
+        self._verdict = self.create_publisher(Bool, "success", reliable(5))
         services = set(SERVICES.values())
         self._callable = {name: self.create_client(Trigger, name) for name in services}
         gate = self.create_subscription(DiagnosticStatus, "safety_gate/state", self._on_gate, latched())
@@ -125,7 +127,7 @@ class Teleop(RobotNode[Config]):
         self._parts = [(self.destroy_subscription, s) for s in gate_and_device]
         self._parts += [(self.destroy_timer, t) for t in timers]
         self._parts += [(self.destroy_client, c) for c in self._callable.values()]
-        self._parts.append((self.destroy_publisher, self._actions))
+        self._parts += [(self.destroy_publisher, p) for p in (self._actions, self._verdict)]
 
     def do_activate(self) -> None:
         """Take the terminal."""
@@ -160,6 +162,9 @@ class Teleop(RobotNode[Config]):
                 self._quit()
             elif wish == HELP:
                 self._say(KEY_MAP)
+            elif wish in VERDICTS.values():
+                self._verdict.publish(Bool(data=wish == VERDICTS["y"]))
+                self._say(wish)
             else:
                 self._call(wish)
 

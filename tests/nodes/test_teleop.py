@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 from sensor_msgs.msg import JointState, Joy
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 LFLAGS = 3  # the index of the local modes in what tcgetattr returns
@@ -108,6 +109,16 @@ def test_keys_call_the_recorder_and_the_estop(typist: Typist):
         typist.graph.until(lambda service=service: service in typist.calls, f"a call of {service}")
         again.cancel()
     typist.shows(b"recorder/start was heard")
+
+
+def test_a_key_says_that_the_task_is_done(typist: Typist):
+    verdicts: list[bool] = []
+    typist.node.create_subscription(Bool, "success", lambda message: verdicts.append(message.data), 10)
+    typist.shows(b"recorder: 1 start")
+    typist.graph.until(lambda: typist.node.count_publishers("success"), "the verdict's topic")
+    typist.press(b"ny")
+    typist.graph.until(lambda: len(verdicts) == 2, "both verdicts")
+    assert verdicts == [False, True]
 
 
 def test_a_service_that_nobody_offers_is_said(typist: Typist):

@@ -41,6 +41,7 @@ SERVICES = {  # key -> service
     "x": "safety_gate/estop",
     "X": "safety_gate/reset_estop",
 }
+VERDICTS = {"y": "success", "n": "no success"}  # key -> what the person says of the task, for the topic `success`
 QUIT, HELP, HOLD = "\x04", "?", " "  # Ctrl-D, question mark, space
 
 KEY_MAP = """\
@@ -50,6 +51,7 @@ KEY_MAP = """\
   q / e  turn left / right     (yaw)    x / X  emergency stop / reset it
   arrow keys: as w s a d                ?      this list;  Ctrl-C or Ctrl-D ends
   recorder: 1 start  2 stop and keep  3 pause  4 resume  5 discard  6 discard and record again
+  y / n  the task is done / not done (a simulated robot knows it by itself)
 A key moves the robot only while it is held down; a tap is one small step."""
 
 
@@ -64,7 +66,7 @@ class Keyboard:
         self._until: dict[str, float] = {}  # key -> when it counts as released
 
     def feed(self, data: bytes, now: float) -> list[str]:
-        """Take bytes of the terminal; returns the wishes among them: services to call, `QUIT` or `HELP`."""
+        """Take bytes of the terminal; returns the wishes among them: services to call, verdicts, `QUIT` or `HELP`."""
         wishes = []
         for key in self._keys(data):
             if key in MOTION:
@@ -78,6 +80,8 @@ class Keyboard:
                 self.speed = max(SLOWEST, self.speed / SPEED_STEP)
             elif key in SERVICES:
                 wishes.append(SERVICES[key])
+            elif key in VERDICTS:
+                wishes.append(VERDICTS[key])
             elif key in (QUIT, HELP):
                 wishes.append(key)
         return wishes
