@@ -101,7 +101,7 @@ def start_graph(folder: Path, arguments: argparse.Namespace, task: str, seed: in
     """The three processes, the simulation about to be reset with `seed`."""
     processes = Processes(folder, profile=True)
     lockstep = arguments.pacing == "lockstep"
-    pacing = {"lockstep": "true", "lockstep_timeout": "0.3"} if lockstep else {"real_time_factor": arguments.factor}
+    pacing = {"lockstep": "true", "real_time_factor": 0.0} if lockstep else {"real_time_factor": arguments.factor}
     parameters: dict[str, dict[str, Any]] = {
         "sim_robot": {"task": task, "seed": seed - 1, **pacing},
         "safety_gate": {},
