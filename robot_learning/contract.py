@@ -301,7 +301,7 @@ def _stream(key: str, value: Any, where: str) -> Stream:
     if key.startswith(IMAGE_PREFIX):
         if len(stream.shape) != 3 or stream.shape[2] != 3 or stream.dtype != "uint8":
             raise ContractError(f"{where}: an image is uint8 (height, width, 3), found {stream.dtype} {stream.shape}")
-        if stream.type not in IMAGE_TYPES:
+        if stream.type and stream.type not in IMAGE_TYPES:  # empty: data that came from elsewhere than ROS
             raise ContractError(f"{where}: type {stream.type!r} is not one of {list(IMAGE_TYPES)}")
         if stream.source_shape and (len(stream.source_shape) != 3 or stream.source_shape[2] != 3):
             raise ContractError(f"{where}: source_shape is (height, width, 3), found {stream.source_shape}")
@@ -335,12 +335,12 @@ def _validate(contract: Contract, where: str) -> None:
     act = contract.action
     if not len(act.names) == len(act.units) == len(act.scale):
         raise ContractError(f"{where}: action: {len(act.names)} names, {len(act.units)} units, {len(act.scale)} scales")
-    if act.type not in COMMAND_TYPES:
+    if act.type and act.type not in COMMAND_TYPES:
         raise ContractError(f"{where}: action: type {act.type!r} is not one of {list(COMMAND_TYPES)}")
     if contract.gripper.type != FLOAT64_ARRAY:
         raise ContractError(f"{where}: gripper: type is {FLOAT64_ARRAY}, found {contract.gripper.type!r}")
     state = contract.observation.get(STATE)
-    if state is not None and state.type != JOINT_STATE:
+    if state is not None and state.type not in ("", JOINT_STATE):
         raise ContractError(f"{where}: {STATE}: type is {JOINT_STATE}, found {state.type!r}")
     if contract.rate <= 0:
         raise ContractError(f"{where}: rate must be positive, found {contract.rate}")
