@@ -114,6 +114,12 @@ class FrameAssembler:
         buffer.newest_stamp, buffer.dropped = message.stamp, 0
         buffer.messages.append(message)
 
+    def decode(self, topic: str) -> None:
+        """Decode the newest message of a topic now, so that the next frame need not."""
+        messages = self._buffers[topic].messages
+        if messages:
+            self._decode(self._buffers[topic], messages[-1])
+
     def frame(self, at: int) -> Frame:
         """The newest of each stream among what had come, and was captured, by `at` [ns]."""
         values: dict[str, np.ndarray] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -220,6 +221,8 @@ class RobotNode(LifecycleNode, Generic[C]):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """See `do_activate`."""
         super().on_activate(state)
+        gc.collect()
+        gc.freeze()  # what is here now stays: a collection among torch's and MuJoCo's objects takes tens of milliseconds
         return self._transition("activate", self.do_activate, "active")
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -179,10 +179,16 @@ class PolicyNode(RobotNode[Config]):
         now = self.now()
         self._assembler.add(topic, raw, now)
         self._phase.arrived(topic, now)
+        if self._acting and topic in self._phase.periods and self._tick_due_within(self._phase.periods[topic]):
+            self._assembler.decode(topic)
         if self._waiting and not self._phase.due(now, self.config.frame_wait):
             self._waited()
         if self.config.trigger == "frames" and self._acting:
             self._on_fresh(topic, raw)
+
+    def _tick_due_within(self, seconds: float) -> bool:
+        left = self._tick_timer.time_until_next_call()  # None: the timer is cancelled
+        return left is not None and left < seconds * SECOND
 
     def _on_fresh(self, topic: str, raw: bytes) -> None:
         """Tick when every stream brought something new. Time is the messages' own: /clock may come after them."""

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import rclpy
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
@@ -17,6 +18,9 @@ from robot_learning.nodes.base import RobotNode
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SIGNAL_CHECK = 0.05  # [s]
+SWITCH = (
+    5e-4  # a thread that waits for the interpreter asks for it this soon; Python's own 5 ms are long beside a tick [s]
+)
 
 
 def make_executor(context: Any = None) -> Executor:
@@ -35,6 +39,8 @@ def run(make: Callable[[], RobotNode[Any]], args: list[str] | None = None) -> in
     launcher's and the terminal's), the shutdown. On stop an active node is deactivated: the robot holds, recordings are
     closed.
     """
+    sys.setswitchinterval(SWITCH)
+    cv2.setNumThreads(1)
     stop = threading.Event()
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: stop.set())

@@ -133,6 +133,18 @@ def test_nothing_is_decoded_before_a_frame_asks(assembler: FrameAssembler) -> No
     assert assembler.frame(T + MILLISECOND).usable
 
 
+def test_a_picture_decoded_beforehand_is_the_frames(assembler: FrameAssembler) -> None:
+    feed(assembler, T)
+    assembler.decode("front/image_raw")
+    first = assembler.frame(T).values[FRONT]
+    assert assembler.frame(T).values[FRONT] is first
+
+
+def test_decoding_before_anything_came_does_nothing(assembler: FrameAssembler) -> None:
+    assembler.decode("front/image_raw")
+    assert not assembler.frame(T).usable
+
+
 def test_clear_forgets_messages_and_stamps(assembler: FrameAssembler) -> None:
     feed(assembler, T)
     assembler.clear()

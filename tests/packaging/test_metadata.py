@@ -14,7 +14,12 @@ import robot_learning
 
 ROOT = Path(__file__).parents[2]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "PIL": "pillow", "stable_baselines3": "stable-baselines3"}
+DISTRIBUTIONS = {
+    "cv2": "opencv-python-headless",
+    "yaml": "pyyaml",
+    "PIL": "pillow",
+    "stable_baselines3": "stable-baselines3",
+}
 OPTIONAL = {"h5py", "minari", "mujoco_menagerie"}  # imported inside functions, with a word about the extra
 
 
