@@ -24,6 +24,7 @@ COLOURS = {OK: "\033[32m", WARN: "\033[33m", FAIL: "\033[31m"}
 INSTALL_EGL = "apt-get install libegl1 libgl1-mesa-dri   (or libosmesa6)"
 DEFAULT_ROBOT = "ur5e_2f85"
 PYTHONS = ((3, 10), (3, 13))
+NODES, SEGMENT = 8, 32  # processes of a graph, and the shared memory of each [MiB]
 
 RENDER_PROBE = """
 import time, mujoco
@@ -216,14 +217,34 @@ def accelerator() -> Iterator[Check]:
 
 
 def ros() -> Iterator[Check]:
-    """Whether ROS 2 is there; only the nodes need it."""
+    """Whether ROS 2 is there, and room for the pictures it moves; only the nodes need it."""
     distribution = os.environ.get("ROS_DISTRO", "")
-    if importlib.util.find_spec("rclpy"):
-        yield Check("ros", OK, f"rclpy found {f'({distribution})' if distribution else ''}".strip())
-    else:
-        yield Check(
-            "ros", OK, "not here; only needed to drive a robot (source /opt/ros/<distro>/setup.bash, or the ros extra)"
-        )
+    if not importlib.util.find_spec("rclpy"):
+        how = "source /opt/ros/<distro>/setup.bash, or the ros extra"
+        yield Check("ros", OK, f"not here; only needed to drive a robot ({how})")
+        return
+    yield Check("ros", OK, f"rclpy found {f'({distribution})' if distribution else ''}".strip())
+    yield shared_memory(Path("/dev/shm"))
+    profile = os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE", "")
+    if profile and not Path(profile).is_file():
+        mend = "unset FASTDDS_DEFAULT_PROFILES_FILE   (launch files and `up` set their own)"
+        yield Check("DDS profile", WARN, f"FASTDDS_DEFAULT_PROFILES_FILE names {profile}, which does not exist", mend)
+
+
+def shared_memory(folder: Path) -> Check:
+    """Whether the segments of a graph's nodes fit: containers often have 64 MiB, and pictures are then lost."""
+    if not folder.is_dir():
+        return Check("shared memory", WARN, f"no {folder}", "nodes will talk over UDP, which loses large pictures")
+    free = shutil.disk_usage(folder).free / 2**20
+    if free >= NODES * SEGMENT:
+        return Check("shared memory", OK, f"{free:.0f} MiB free at {folder}")
+    mend = f"docker run --shm-size=1g ..., or mount -o remount,size=1G {folder}"
+    return Check(
+        "shared memory",
+        WARN,
+        f"{free:.0f} MiB free at {folder}; {NODES} nodes with {SEGMENT} MiB each (config/fastdds.xml) do not fit",
+        mend,
+    )
 
 
 CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (

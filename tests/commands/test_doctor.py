@@ -2,6 +2,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -104,3 +105,20 @@ def test_files_of_another_robot_are_optional(monkeypatch: pytest.MonkeyPatch, tm
 def test_threads_that_spin_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
     assert "OMP_WAIT_POLICY=passive" in one(doctor.machine(), "threads").mend
+
+
+def test_little_shared_memory_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=64 * 2**20))
+    check = doctor.shared_memory(tmp_path)
+    assert check.status == doctor.WARN and "64 MiB free" in check.found and "--shm-size" in check.mend
+
+
+def test_enough_shared_memory_is_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**30))
+    assert doctor.shared_memory(tmp_path).status == doctor.OK
+
+
+def test_a_dds_profile_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rclpy")
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "/nowhere/profile.xml")
+    assert any(check.name == "DDS profile" and "/nowhere/profile.xml" in check.found for check in doctor.ros())
