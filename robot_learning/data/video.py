@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -81,6 +82,35 @@ class VideoConfig:
         }
 
 
+def _real_time_threads() -> set[int]:
+    """The threads of this process with real-time scheduling; none where the system cannot say."""
+    tasks = Path("/proc/self/task")
+    if not hasattr(os, "sched_getscheduler") or not tasks.is_dir():
+        return set()
+    found = set()
+    for task in tasks.iterdir():
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            if os.sched_getscheduler(int(task.name)) in (os.SCHED_FIFO, os.SCHED_RR):
+                found.add(int(task.name))
+    return found
+
+
+@contextlib.contextmanager
+def ordinary_scheduling() -> Iterator[None]:
+    """Undo what SVT-AV1 does when root opens it.
+
+    It gives the calling thread, and by inheritance its own threads and every process started later, the highest
+    real-time priority: one busy loop among them then stops everything else on that core.
+    """
+    before = _real_time_threads()
+    try:
+        yield
+    finally:
+        for thread in _real_time_threads() - before:
+            with contextlib.suppress(OSError):
+                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+
+
 class VideoEncoder:
     """Encodes frames to one mp4 of constant frame rate as they come; frame i has the timestamp i / fps.
 
@@ -115,7 +145,11 @@ class VideoEncoder:
         frame = self._reformatter.reformat(frame, format=self._pix_fmt, **ONE_THREAD)
         frame.pts = self.count
         frame.time_base = self._stream.codec_context.time_base
-        for packet in self._stream.encode(frame):
+        with (
+            ordinary_scheduling() if self.count == 0 else contextlib.nullcontext()
+        ):  # the encoder opens with its first frame
+            packets = self._stream.encode(frame)
+        for packet in packets:
             self._container.mux(packet)
         self.count += 1
 

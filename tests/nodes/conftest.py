@@ -22,7 +22,7 @@ from rclpy.node import Node  # noqa: E402
 
 from robot_learning import paths  # noqa: E402
 
-PATIENCE = 30.0  # longest wait for anything on a busy machine [s]
+PATIENCE = 60.0  # longest wait for anything on a busy machine [s]
 
 
 @pytest.fixture(scope="session", autouse=True)
