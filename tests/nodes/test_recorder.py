@@ -143,8 +143,9 @@ def test_killed_in_mid_episode(recorder: Any, robot: Robot, graph: Any, tmp_path
     robot.connect()
     left = next((dataset / "bags/interrupted").iterdir())
     with open_recorded(tmp_path / "rescued", robot.contract) as writer:
-        assert convert_bag(Bag(left), writer, robot.contract).frames == 3
-    np.testing.assert_array_equal(Dataset(tmp_path / "rescued").column("action"), robot.sent[2:5])
+        frames = convert_bag(Bag(left), writer, robot.contract).frames
+    assert frames in (2, 3)  # the last tick may have been on its way to the disk
+    np.testing.assert_array_equal(Dataset(tmp_path / "rescued").column("action"), robot.sent[2 : 2 + frames])
     require_ok(robot, "start")
     robot.ticks(1)
     require_ok(robot, "stop")
