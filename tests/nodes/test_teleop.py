@@ -115,10 +115,9 @@ def test_a_key_says_that_the_task_is_done(typist: Typist):
     verdicts: list[bool] = []
     typist.node.create_subscription(Bool, "success", lambda message: verdicts.append(message.data), 10)
     typist.shows(b"recorder: 1 start")
-    typist.graph.until(lambda: typist.node.count_publishers("success"), "the verdict's topic")
-    typist.press(b"ny")
-    typist.graph.until(lambda: len(verdicts) == 2, "both verdicts")
-    assert verdicts == [False, True]
+    for key, verdict in ((b"n", False), (b"y", True)):
+        # again and again: the first may come before the topic's two ends have met
+        typist.graph.until(lambda k=key, v=verdict: typist.press(k) or verdicts[-1:] == [v], f"the verdict {verdict}")
 
 
 def test_a_service_that_nobody_offers_is_said(typist: Typist):
