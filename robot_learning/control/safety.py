@@ -24,22 +24,28 @@ class SafetyError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class SafetyLimits:
-    """What the gate allows: the parameters of the node `safety_gate`, which explains each.
-
-    Times in seconds, `command_timeout` and `watch_timeout` in control periods; `sources` from the one that always wins to
-    the one that yields to all others.
-    """
+    """What the gate allows; these are parameters of the node `safety_gate` too."""
 
     sources: tuple[str, ...] = ("teleop", "env", "policy")
+    """Who may act, from the source that always wins to the one that yields to all; each sends on <source>/action."""
     override_time: float = 0.5
+    """A source that sent within this time keeps those after it in `sources` from acting [s]."""
     command_timeout: float = 2.0
+    """Hold when the acting source has been silent for this long [control periods]."""
     action_max_age: float = 1.0
+    """Hold when an action answers an older observation than this [s]."""
     action_limit: float = 5.0
+    """Hold when an entry of an action is larger than this; between 1 and this it is clipped to 1."""
     speed_scale: float = 1.0
+    """Every action is multiplied by this, 0 (no motion) to 1 (full speed); can be changed while running."""
     watch: tuple[str, ...] = ()
+    """Nodes that must be well: hold while the <node>/status of one is silent or in error; a source only while it acts."""
     watch_timeout: float = 2.0
+    """A watched node that has been silent for this long is not well [control periods]."""
     estop_timeout: float = 0.15
+    """An e-stop device once heard that falls silent for this long counts as pressed [s]; it shall repeat its state at 20 Hz."""
     estop_required: bool = False
+    """Hold until an e-stop device has been heard."""
 
     def __post_init__(self) -> None:
         if not self.sources or len(set(self.sources)) != len(self.sources):

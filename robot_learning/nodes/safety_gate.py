@@ -41,35 +41,11 @@ HOLD = "hold"  # the source of what is sent while holding
 
 
 @dataclass(frozen=True)
-class Config(NodeConfig):
+class Config(SafetyLimits, NodeConfig):
     """Parameters of the safety gate."""
 
-    sources: tuple[str, ...] = ("teleop", "env", "policy")
-    """Who may act, from the source that always wins to the one that yields to all; each sends on <source>/action."""
-    override_time: float = 0.5
-    """A source that sent within this time keeps those after it in `sources` from acting [s]."""
-    command_timeout: float = 2.0
-    """Hold when the acting source has been silent for this long [control periods]."""
-    action_max_age: float = 1.0
-    """Hold when an action answers an older observation than this [s]."""
-    action_limit: float = 5.0
-    """Hold when an entry of an action is larger than this; between 1 and this it is clipped to 1."""
-    speed_scale: float = 1.0
-    """Every action is multiplied by this, 0 (no motion) to 1 (full speed); can be changed while running."""
     command_rate: float = 0.0
     """Set-points a second on the way to a command, for arm controllers that do not interpolate [Hz]; 0: one per action."""
-    watch: tuple[str, ...] = ()
-    """Nodes that must be well: hold while the <node>/status of one is silent or in error; a source only while it acts."""
-    watch_timeout: float = 2.0
-    """A watched node that has been silent for this long is not well [control periods]."""
-    estop_timeout: float = 0.15
-    """An e-stop device once heard that falls silent for this long counts as pressed [s]; it shall repeat its state at 20 Hz."""
-    estop_required: bool = False
-    """Hold until an e-stop device has been heard."""
-
-    def limits(self) -> SafetyLimits:
-        """These parameters as the logic takes them (`SafetyError`)."""
-        return SafetyLimits(**{field.name: getattr(self, field.name) for field in fields(SafetyLimits)})
 
 
 class SafetyGate(RobotNode[Config]):
@@ -77,7 +53,7 @@ class SafetyGate(RobotNode[Config]):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("safety_gate", Config, **options)
-        self._safety = Safety(self.contract, self.config.limits())
+        self._safety = Safety(self.contract, self.config)
         self._period = round(SECOND / self.contract.rate)
         self._sent_at = 0
         self._shown: tuple[bytes, str] | None = None
