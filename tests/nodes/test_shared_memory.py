@@ -15,7 +15,7 @@ def make(folder: Path, name: str) -> Path:
 
 def test_an_abandoned_segment_goes(tmp_path: Path) -> None:
     segment = make(tmp_path, "fastdds_0123456789abcdef")
-    assert remove_abandoned(tmp_path) >= 8192
+    assert remove_abandoned(tmp_path, min_age=0) >= 8192
     assert not segment.exists() and not list(tmp_path.iterdir())
 
 
@@ -23,14 +23,20 @@ def test_a_segment_in_use_stays(tmp_path: Path) -> None:
     segment = make(tmp_path, "fastdds_0123456789abcdef")
     with (tmp_path / f"{segment.name}_el").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert remove_abandoned(tmp_path) == 0
+        assert remove_abandoned(tmp_path, min_age=0) == 0
+    assert segment.exists()
+
+
+def test_a_segment_that_is_just_being_made_stays(tmp_path: Path) -> None:
+    segment = make(tmp_path, "fastdds_0123456789abcdef")
+    assert remove_abandoned(tmp_path, min_age=60) == 0
     assert segment.exists()
 
 
 def test_other_files_stay(tmp_path: Path) -> None:
     for name in ("fastdds_port7411", "fastdds_port7411_el", "mine_el", "fastdds_0123_el"):
         (tmp_path / name).touch()
-    assert remove_abandoned(tmp_path) == 0
+    assert remove_abandoned(tmp_path, min_age=0) == 0
     assert len(list(tmp_path.iterdir())) == 4
 
 
@@ -44,7 +50,7 @@ def test_a_killed_node_leaves_segments_that_can_be_told_from_a_living_ones(graph
     doomed = {path.name for path in FOLDER.glob("*_el")} - before - living
     process.kill()
     process.wait()
-    remove_abandoned()
+    remove_abandoned(min_age=0)
     left = {path.name for path in FOLDER.glob("*_el")}
     segments = {name for name in doomed if "port" not in name}
     assert segments and not segments & left
