@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -140,14 +142,23 @@ def node(name: str, contract: Path, *parameters: str, remap: str = "") -> list[s
     return [*command, *(part for argument in arguments for part in ("-p", argument))]
 
 
-def measure_ours(folder: Path, seconds: float) -> Side:
-    """The package's nodes."""
+@contextmanager
+def side(folder: Path, profile: bool) -> Iterator[tuple[Path, Path, Processes, Witness]]:
+    """Contract, checkpoint, the processes of one side (its joint states run already) and a witness; all stopped in the end."""
     contract = write_contract(folder)
     checkpoint = write_checkpoint(folder, Contract.load(contract))
-    processes = Processes(folder, profile=True)
-    witness = Witness(Contract.load(contract).action.topic)
+    processes, witness = Processes(folder, profile), Witness(Contract.load(contract).action.topic)
     try:
         processes.start("joints", [PLAIN, "joints"])
+        yield contract, checkpoint, processes, witness
+    finally:
+        processes.stop()
+        witness.close()
+
+
+def measure_ours(folder: Path, seconds: float) -> Side:
+    """The package's nodes."""
+    with side(folder, profile=True) as (contract, checkpoint, processes, witness):
         for camera in CAMERAS:
             parameters = [f"camera:={camera}", "source:=test"]
             processes.start(camera, node("camera", contract, *parameters, remap=f"camera_{camera}"))
@@ -158,21 +169,13 @@ def measure_ours(folder: Path, seconds: float) -> Side:
         witness.call("recorder/start")
         latencies, start, end, cpu = measure(processes, witness, seconds, "recorder")
         witness.call("recorder/stop")
-    finally:
-        processes.stop()
-        witness.close()
     bag = next((folder / "dataset" / "bags").glob("episode_*"))
     return Side(latencies, *count(witness, stamps_in(bag), start, end), cpu, len(latencies))
 
 
 def measure_plain(folder: Path, seconds: float) -> Side:
     """The plain nodes."""
-    contract = write_contract(folder)
-    checkpoint = write_checkpoint(folder, Contract.load(contract))
-    processes = Processes(folder, profile=False)
-    witness = Witness(Contract.load(contract).action.topic)
-    try:
-        processes.start("joints", [PLAIN, "joints"])
+    with side(folder, profile=False) as (contract, checkpoint, processes, witness):
         for camera in CAMERAS:
             processes.start(camera, [PLAIN, "camera", camera])
         processes.start("gate", [PLAIN, "gate", str(contract)])
@@ -180,7 +183,4 @@ def measure_plain(folder: Path, seconds: float) -> Side:
         processes.start("policy", [PLAIN, "policy", str(checkpoint)])
         witness.await_commands(processes)
         latencies, start, end, cpu = measure(processes, witness, seconds, "recorder")
-    finally:
-        processes.stop()
-        witness.close()
     return Side(latencies, *count(witness, stamps_in(folder / "bag"), start, end), cpu, len(latencies))

@@ -11,6 +11,7 @@ Finished episodes are kept in `--progress`, and a run that was interrupted goes 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -118,7 +119,7 @@ def start_graph(folder: Path, arguments: argparse.Namespace, task: str, seed: in
     return processes
 
 
-def through_graph(arguments: argparse.Namespace, task: str, known: dict[str, list[Any]]) -> None:
+def through_graph(arguments: argparse.Namespace, task: str, known: dict[str, Any]) -> None:
     """Run the episodes that `known` lacks and note each there."""
     todo = [s for s in range(arguments.seed, arguments.seed + arguments.episodes) if f"{task}/{s}" not in known]
     if not todo:
@@ -144,6 +145,31 @@ def through_graph(arguments: argparse.Namespace, task: str, known: dict[str, lis
             rclpy.shutdown()
 
 
+def compare(arguments: argparse.Namespace, task: str, known: dict[str, Any]) -> dict[str, Any]:
+    """Successes of one task through the graph and in the environment, from the same starts."""
+    through_graph(arguments, task, known)
+    graph = [known[f"{task}/{arguments.seed + i}"] for i in range(arguments.episodes)]
+    direct = evaluation.evaluate(
+        str(arguments.checkpoint),
+        [task],
+        episodes=arguments.episodes,
+        seed=arguments.seed,
+        processes=arguments.processes,
+    ).tasks[task]
+    wins = sum(bool(success) for success, _, _ in graph)
+    found = {
+        "episodes": arguments.episodes,
+        "graph": wins,
+        "graph_interval": [round(x, 3) for x in wilson(wins, arguments.episodes)],
+        "environment": direct.successes,
+        "environment_interval": [round(x, 3) for x in direct.interval],
+        "difference_points": round(100 * (wins - direct.successes) / arguments.episodes, 1),
+        "held_ticks": sum(held for _, _, held in graph),
+    }
+    print(task, found, flush=True)
+    return found
+
+
 def main() -> None:
     """Both ways for each task, and their difference."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -154,41 +180,22 @@ def main() -> None:
     parser.add_argument("--contract", default="ur5e_2f85")
     parser.add_argument("--pacing", choices=("lockstep", "real_time"), default="lockstep")
     parser.add_argument("--factor", type=float, default=1.0, help="real-time factor of --pacing real_time")
-    parser.add_argument("--progress", type=Path, help="file of finished episodes; default: beside the checkpoint")
+    parser.add_argument(
+        "--progress", type=Path, help="file of finished episodes; default: beside the checkpoint's folder"
+    )
     parser.add_argument("--processes", type=int, default=2, help="of the in-process evaluation")
     parser.add_argument("--save", type=Path, help="write the result to this file too")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     arguments = parser.parse_args()
-    arguments.progress = arguments.progress or Path(f"ros_policy_{arguments.pacing}_{arguments.seed}.json")
-    known = json.loads(arguments.progress.read_text()) if arguments.progress.is_file() else {}
-    result: dict[str, Any] = {
-        "pacing": arguments.pacing,
-        "factor": arguments.factor,
-        "seed": arguments.seed,
-        "tasks": {},
-    }
-    for task in arguments.task:
-        through_graph(arguments, task, known)
-        seeds = range(arguments.seed, arguments.seed + arguments.episodes)
-        graph = [known[f"{task}/{seed}"] for seed in seeds]
-        direct = evaluation.evaluate(
-            str(arguments.checkpoint),
-            [task],
-            episodes=arguments.episodes,
-            seed=arguments.seed,
-            processes=arguments.processes,
-        ).tasks[task]
-        wins = sum(bool(success) for success, _, _ in graph)
-        result["tasks"][task] = {
-            "episodes": arguments.episodes,
-            "graph": wins,
-            "graph_interval": [round(x, 3) for x in wilson(wins, arguments.episodes)],
-            "environment": direct.successes,
-            "environment_interval": [round(x, 3) for x in direct.interval],
-            "difference_points": round(100 * (wins - direct.successes) / arguments.episodes, 1),
-            "held_ticks": sum(held for _, _, held in graph),
-        }
-        print(task, result["tasks"][task], flush=True)
+    weights = hashlib.sha256((arguments.checkpoint / "weights.safetensors").read_bytes()).hexdigest()[:12]
+    stem = f"ros_policy_{weights}_{arguments.pacing}_{arguments.factor:g}.json"  # results of one policy in one setting
+    arguments.progress = arguments.progress or arguments.checkpoint.parent / stem
+    known = json.loads(arguments.progress.read_text()) if arguments.progress.is_file() else {"weights": weights}
+    if known["weights"] != weights:
+        raise SystemExit(f"{arguments.progress} holds episodes of another policy ({known['weights']}, not {weights})")
+    tasks = {task: compare(arguments, task, known) for task in arguments.task}
+    settings = {name: getattr(arguments, name) for name in ("pacing", "factor", "seed")}
+    result = {**settings, "weights": weights, "tasks": tasks}
     if arguments.save:
         arguments.save.write_text(json.dumps(result, indent=1) + "\n")
     if arguments.json:
