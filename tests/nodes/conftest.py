@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -114,31 +115,32 @@ def _yaml(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+@contextmanager
+def corner(folder: Path) -> Iterator[Graph]:
+    """A corner of the graph that is cleaned up afterwards."""
+    graph = Graph(folder)
+    try:
+        yield graph
+    finally:
+        graph.close()
+
+
 @pytest.fixture
 def graph(tmp_path: Path) -> Iterator[Graph]:
-    """A corner of the graph that is cleaned up after the test."""
-    corner = Graph(tmp_path)
-    try:
-        yield corner
-    finally:
-        corner.close()
+    """A corner of the graph for one test."""
+    with corner(tmp_path) as graph:
+        yield graph
 
 
 @pytest.fixture(scope="class")
 def class_graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
     """A corner of the graph for all tests of a class."""
-    corner = Graph(tmp_path_factory.mktemp("graph"))
-    try:
-        yield corner
-    finally:
-        corner.close()
+    with corner(tmp_path_factory.mktemp("graph")) as graph:
+        yield graph
 
 
 @pytest.fixture(scope="module")
 def shared_graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
     """A corner of the graph for all tests of a module, where processes take long to start."""
-    corner = Graph(tmp_path_factory.mktemp("graph"))
-    try:
-        yield corner
-    finally:
-        corner.close()
+    with corner(tmp_path_factory.mktemp("graph")) as graph:
+        yield graph

@@ -67,6 +67,12 @@ def episodes(running: Whole) -> int:
         return 0
 
 
+def rewound(message):
+    """The same message, stamped ten seconds ago."""
+    message.header.stamp = ns_to_stamp(stamp_to_ns(message.header.stamp) - 10 * SECOND)
+    return message
+
+
 def picture(header, height: int, width: int, encoding: str, channels: int) -> Image:
     image = Image(header=header, height=height, width=width, encoding=encoding, step=width * channels)
     image.data = bytes(height * width * channels)
@@ -84,10 +90,6 @@ class TestFaultsThatGoAway:
         whole.diagnosed("policy", "front/image_raw", "stale")
 
     def test_camera_stamps_jump_back(self, whole: Whole) -> None:
-        def rewound(message: Image) -> Image:
-            message.header.stamp = ns_to_stamp(stamp_to_ns(message.header.stamp) - 10 * SECOND)
-            return message
-
         whole.tamper["front/image_raw"] = rewound
         fault = whole.now()
         whole.until_holding("policy")
@@ -102,14 +104,11 @@ class TestFaultsThatGoAway:
         whole.diagnosed("safety_gate", "joint_states")
 
     def test_joint_stamps_jump_back(self, whole: Whole) -> None:
-        def rewound(message: JointState) -> JointState:
-            message.header.stamp = ns_to_stamp(stamp_to_ns(message.header.stamp) - 10 * SECOND)
-            return message
-
         whole.tamper["joint_states"] = rewound
         fault = whole.now()
         whole.until_holding("joint_states")
         whole.holds_since(fault, MAX_AGE + 2 * PERIOD)
+        whole.diagnosed("safety_gate", "joint_states")
 
     def test_pictures_of_the_wrong_size(self, whole: Whole) -> None:
         whole.tamper["front/image_raw"] = lambda message: picture(message.header, 24, 24, "rgb8", 3)
