@@ -43,9 +43,22 @@ def test_a_kill_is_named(tmp_path: Path) -> None:
 
 
 def test_the_others_go_on_without_an_optional_process(tmp_path: Path) -> None:
-    flag = tmp_path / "gone"
-    wait = f"import os, time\nwhile not os.path.exists({str(flag)!r}): time.sleep(0.02)\nraise SystemExit(4)"
-    optional = program("policy", f"open({str(flag)!r}, 'w').close()\nraise SystemExit(5)", required=False)
+    # the gate ends after the policy was seen to have ended: its process number is then nobody's
+    flag = tmp_path / "pid"
+    optional = program(
+        "policy", f"import os\nopen({str(flag)!r}, 'w').write(f'{{os.getpid()}}.')\nraise SystemExit(5)", required=False
+    )
+    wait = f"""
+import os, time
+read = lambda: open({str(flag)!r}).read() if os.path.exists({str(flag)!r}) else ''
+while not read().endswith('.'): time.sleep(0.02)
+try:
+    while True:
+        os.kill(int(read()[:-1]), 0)
+        time.sleep(0.02)
+except ProcessLookupError:
+    raise SystemExit(4)
+"""
     code, said = supervise(tmp_path, program("gate", wait), optional)
     assert code == 1
     assert (
