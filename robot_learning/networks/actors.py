@@ -1,0 +1,78 @@
+"""Stochastic policies over actions in [-1, 1]."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from robot_learning.networks.critics import StackedMLP
+
+EDGE = 1 - 1e-6
+"""Actions of a data set lie on the bounds, where the inverse of tanh is infinite; they are moved in by 1e-6."""
+
+
+def squashed_log_prob(before: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """Log density of tanh(`before`) `(..., A)` -> `(...,)`, where `before` is normal.
+
+    log(1 - tanh(x)^2) is written 2 (log 2 - x - softplus(-2x)), which neither overflows nor loses digits at large |x|
+    (Haarnoja et al. 2018, appendix C, gives the density).
+    """
+    noise = (before - mean) * torch.exp(-log_std)
+    normal = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+    return (normal - 2 * (math.log(2) - before - F.softplus(-2 * before))).sum(-1)
+
+
+class SquashedGaussianActor(nn.Module):
+    """tanh of a diagonal Gaussian whose mean and log standard deviation depend on the features.
+
+    Args:
+        log_std_range: the log standard deviation (before tanh) is clamped to it.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        actions: int,
+        hidden: Sequence[int] = (256, 256),
+        log_std_range: tuple[float, float] = (-20.0, 2.0),
+        layer_norm: bool = False,
+        initialisation: str = "kaiming",
+    ) -> None:
+        super().__init__()
+        self.features, self.actions, self.log_std_range = features, actions, log_std_range
+        self.mlp = StackedMLP(features, hidden, 2 * actions, 1, layer_norm, initialisation)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation before tanh, `(B, A)` each, of features `(B, F)`."""
+        mean, log_std = self.mlp(features)[0].chunk(2, dim=-1)
+        return mean, log_std.clamp(*self.log_std_range)
+
+    def sample(
+        self, features: Tensor, n: int | None = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Reparametrised actions `(B, A)` with log densities `(B,)`; with `n`, `(B, n, A)` and `(B, n)`.
+
+        The network runs once per state, whatever `n`.
+        """
+        mean, log_std = self(features)
+        if n is not None:
+            mean, log_std = mean[:, None], log_std[:, None]
+        shape = mean.shape if n is None else (len(mean), n, self.actions)
+        noise = torch.randn(shape, dtype=mean.dtype, device=mean.device, generator=generator)
+        before = mean + log_std.exp() * noise
+        return torch.tanh(before), squashed_log_prob(before, mean, log_std)
+
+    def log_prob(self, features: Tensor, actions: Tensor) -> Tensor:
+        """Log densities `(B,)` of actions `(B, A)` in [-1, 1], or `(B, N)` of `(B, N, A)`."""
+        mean, log_std = self(features)
+        if actions.dim() == 3:
+            mean, log_std = mean[:, None], log_std[:, None]
+        return squashed_log_prob(torch.atanh(actions.clamp(-EDGE, EDGE)), mean, log_std)
+
+    def mode(self, features: Tensor) -> Tensor:
+        """tanh of the mean, `(B, A)`."""
+        return torch.tanh(self(features)[0])
