@@ -238,7 +238,7 @@ def test_clock_jump_in_simulation(graph) -> None:
 def test_contract_mismatch_at_configure(graph, doomed: Whole, tmp_path: Path) -> None:
     running = doomed
     running.policy.kill()
-    running.until_holding("policy")
+    running.until_holding("action")
     other = tmp_path / "other.yaml"
     other.write_text(re.sub(r"rate: 30\.0", "rate: 15.0", running.contract_file.read_text()))
     assert other.read_text() != running.contract_file.read_text()

@@ -1,6 +1,7 @@
 """Segments of dead processes are removed, those of living ones are not."""
 
 import fcntl
+import os
 from pathlib import Path
 
 from robot_learning.nodes.shared_memory import FOLDER, remove_abandoned
@@ -40,18 +41,26 @@ def test_other_files_stay(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_a_killed_node_leaves_segments_that_can_be_told_from_a_living_ones(graph) -> None:
-    """Holds what the module believes about Fast DDS against the one that is installed."""
-    before = {path.name for path in FOLDER.glob("*_el")}
+def locks_of(pid: int | str) -> set[Path]:
+    """The lock files of segments, not ports, that a process holds open."""
+    held = {Path(os.readlink(link)) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
+    return {path for path in held if path.parent == FOLDER and path.name.endswith("_el") and "port" not in path.name}
+
+
+def test_a_killed_node_leaves_segments_that_can_be_told_from_a_living_ones(graph, tmp_path: Path) -> None:
+    """Holds what the module believes about Fast DDS against the one that is installed, seen through links to its files."""
     node = graph.node()
-    living = {path.name for path in FOLDER.glob("*_el")} - before
     process = graph.start("safety_gate")
     graph.until(lambda: "safety_gate" in node.get_node_names(), "the gate")
-    doomed = {path.name for path in FOLDER.glob("*_el")} - before - living
+    living, doomed = locks_of("self"), locks_of(process.pid)
     process.kill()
     process.wait()
-    remove_abandoned(min_age=0)
-    left = {path.name for path in FOLDER.glob("*_el")}
-    segments = {name for name in doomed if "port" not in name}
-    assert segments and not segments & left
-    assert {name for name in living if "port" not in name} <= left
+    seen = tmp_path / "shm"
+    seen.mkdir()
+    for lock in living | doomed:
+        for path in (lock, lock.with_name(lock.name.removesuffix("_el"))):
+            (seen / path.name).symlink_to(path)
+    remove_abandoned(seen, min_age=0)
+    left = {path.name for path in seen.glob("*_el")}
+    assert doomed and not {path.name for path in doomed} & left
+    assert {path.name for path in living} <= left
