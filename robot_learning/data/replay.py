@@ -260,6 +260,8 @@ class ReplayBuffer:
         Raises:
             ReplayError: there is nothing to sample, or the mixture has an unknown name or weights that cannot be used.
         """
+        if batch_size < 1:
+            raise ReplayError(f"batch_size: expected at least 1, found {batch_size}")
         rng = np.random.default_rng() if rng is None else rng
         counts = self._split(batch_size, self._weights(mixture), rng)
         picked = [
@@ -290,33 +292,39 @@ class ReplayBuffer:
     @staticmethod
     def _split(batch_size: int, weights: Mapping[str, float], rng: np.random.Generator) -> dict[str, int]:
         """Rows of each source: floor or ceiling of its share, its share on average (systematic sampling)."""
-        ends = np.cumsum(list(weights.values()))
-        ends = np.floor(ends / ends[-1] * batch_size + (rng.random() if len(weights) > 1 else 0.0)).astype(int)
-        ends[-1] = batch_size
-        return dict(zip(weights, np.diff(ends, prepend=0).tolist(), strict=True))
+        scale = batch_size / sum(weights.values())
+        offset, end, done = (rng.random() if len(weights) > 1 else 0.5), 0.0, 0
+        counts = {}
+        for name, weight in weights.items():
+            end += weight * scale
+            counts[name] = min(int(end + offset), batch_size) - done
+            done += counts[name]
+        counts[name] += batch_size - done
+        return counts
 
     def _gather(self, picked: Sequence[tuple[int, Source, Picked]]) -> Transitions:
-        def joined(parts: list[np.ndarray]) -> np.ndarray:
-            return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-        def labels(name: str) -> np.ndarray:
-            return joined([getattr(source, name).reshape(-1)[pick.label] for _, source, pick in picked])
-
-        def frames(key: str, attribute: str) -> np.ndarray:
-            values = joined([source.observation[key][getattr(pick, attribute)] for _, source, pick in picked])
-            return values.astype(np.float32) if values.dtype == np.float16 else values
-
-        return Transitions(
-            observation={key: frames(key, "row") for key in self.observations.keys},
-            next_observation={key: frames(key, "next_row") for key in self.observations.keys},
-            action=joined([source.action[pick.row] for _, source, pick in picked]),
-            reward=joined([pick.reward for _, _, pick in picked]),
-            discount=joined([pick.discount for _, _, pick in picked]),
-            mc_return=labels("mc_return"),
-            success=labels("success"),
-            source=np.repeat([number for number, _, _ in picked], [len(pick.row) for _, _, pick in picked]),
-            task=labels("task").astype(np.int64),
-        )
+        size = sum(len(pick.row) for _, _, pick in picked)
+        out = {name: np.empty((size, *like.shape[1:]), like.dtype) for name, like in picked[0][1].sampled.items()}
+        frames = [
+            {key: np.empty((size, *kept.kept_shape), kept.kept_dtype) for key, kept in self.observations.keys.items()}
+            for _ in range(2)
+        ]
+        own = {name: np.empty(size, np.float32) for name in ("reward", "discount")}
+        number_of, start = np.empty(size, np.int64), 0
+        for number, source, pick in picked:
+            part = slice(start, start + len(pick.row))
+            for rows, target in zip((pick.row, pick.next_row), frames, strict=True):
+                for key, values in target.items():
+                    # The rows are known to be inside; mode="clip" writes straight into `out`.
+                    source.observation[key].take(rows, 0, values[part], "clip")
+            source.action.take(pick.row, 0, out["action"][part], "clip")
+            for name in ("mc_return", "success", "task"):
+                source.sampled[name].take(pick.label, 0, out[name][part], "clip")
+            own["reward"][part], own["discount"][part], number_of[part] = pick.reward, pick.discount, number
+            start = part.stop
+        observation, following = ({key: _readable(values) for key, values in target.items()} for target in frames)
+        task = out.pop("task").astype(np.int64)
+        return Transitions(observation, following, **out, **own, source=number_of, task=task)
 
     # ---- inside
 
@@ -338,3 +346,7 @@ class ReplayBuffer:
         if about not in self._said:
             self._said.add(about)
             log.warning(text)
+
+
+def _readable(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32) if values.dtype == np.float16 else values

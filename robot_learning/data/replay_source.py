@@ -120,6 +120,9 @@ class Source:
                 f"source {self.name!r}: {rows} frames do not fit into memory ({error}); give it a smaller capacity"
             ) from error
 
+        flat = {name: getattr(self, name).reshape(-1) for name in ("mc_return", "success", "task")}
+        self.sampled: dict[str, np.ndarray] = {"action": self.action, **flat}
+
     @property
     def frames(self) -> int:
         """Frames at present."""
@@ -274,17 +277,15 @@ class Source:
         row, column = (label, 0) if self.labels == 1 else np.divmod(label, self.labels)
         rewards, terminated, valid = self.reward.reshape(-1), self.terminated.reshape(-1), self.valid.reshape(-1)
         reward, ended = rules.scaled(rewards[label]), terminated[label]
-        next_row = self.following[row]
-        discount = np.where(ended, np.float32(0.0), np.float32(rules.gamma))
+        next_row, taken = self.following[row], np.ones(count, np.int64)
         for step in range(1, steps):
-            here = next_row * self.labels + column
-            going = np.flatnonzero(valid[here] & ~ended)
-            if not going.size:
-                break
-            here = here[going]
-            reward[going] += np.float32(rules.gamma**step) * rules.scaled(rewards[here])
-            next_row[going], ended[going] = self.following[next_row[going]], terminated[here]
-            discount[going] = np.where(terminated[here], np.float32(0.0), np.float32(rules.gamma ** (step + 1)))
+            here = next_row if self.labels == 1 else next_row * self.labels + column
+            going = valid[here] & ~ended
+            reward += (rules.gamma**step * going).astype(np.float32) * rules.scaled(rewards[here])
+            taken += going
+            ended |= terminated[here] & going
+            next_row = np.where(going, self.following[next_row], next_row)
+        discount = (rules.gamma ** np.arange(steps + 1)).astype(np.float32)[taken] * ~ended
         return Picked(row, next_row, label, reward, discount)
 
     def _draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
