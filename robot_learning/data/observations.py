@@ -20,20 +20,37 @@ class ReplayError(UserError, ValueError):
 
 
 class FeatureEncoder(Protocol):
-    """A frozen network that turns pictures into feature vectors, once per frame.
+    """A frozen network that turns pictures into feature vectors, once per frame; plain attributes will do."""
 
-    Attributes:
-        name: identifies network and weights; a saved buffer is only continued with an encoder of the same name.
-        size: features F of one picture.
-        dtype: how they are stored, "float16" or "float32".
-    """
+    @property
+    def name(self) -> str:
+        """Identifies network and weights; a saved buffer is only continued with an encoder of the same name."""
+
+    @property
+    def size(self) -> int:
+        """Features F of one picture."""
+
+    @property
+    def dtype(self) -> str:
+        """How they are stored, "float16" or "float32"."""
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """`(N, *shape)` uint8 -> `(N, F)`; the same picture must give the same features every time."""
+
+
+@dataclass(frozen=True)
+class AbsentEncoder:
+    """Stands for the encoder of a buffer that was loaded without one: what is there can be sampled, nothing can be added."""
 
     name: str
     size: int
     dtype: str
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """`(N, *shape)` uint8 -> `(N, F)`; the same picture must give the same features every time."""
+        """Always refuses."""
+        raise ReplayError(
+            f"the buffer was loaded without its encoder {self.name!r}; pass `encoders` to load() to add frames"
+        )
 
 
 @dataclass(frozen=True)
@@ -66,6 +83,37 @@ class Observations:
         if unknown:
             raise ReplayError(f"encoders: the observation has no {unknown}; it has {list(spaces)}")
         self.keys: dict[str, Stored] = {key: _stored(s, self.encoders.get(key)) for key, s in spaces.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in the manifest of a saved buffer."""
+        shapes = {key: {"shape": list(s.shape), "dtype": s.dtype.name} for key, s in self.keys.items()}
+        encoders = {key: {"name": e.name, "size": e.size, "dtype": e.dtype} for key, e in self.encoders.items()}
+        return {"plain": self.plain, "keys": shapes, "encoders": encoders}
+
+    @staticmethod
+    def space_from(plain: Mapping[str, Any]) -> gymnasium.Space[Any]:
+        """A space of the same keys, shapes and types as the one `to_dict` was called on; its bounds are not kept."""
+        boxes: dict[str, gymnasium.Space[Any]] = {
+            key: _box(tuple(entry["shape"]), np.dtype(entry["dtype"])) for key, entry in plain["keys"].items()
+        }
+        return boxes[PLAIN] if plain["plain"] else gymnasium.spaces.Dict(boxes)
+
+    @staticmethod
+    def encoders_from(
+        plain: Mapping[str, Any], given: Mapping[str, FeatureEncoder] | None
+    ) -> dict[str, FeatureEncoder]:
+        """The encoders a saved buffer needs: the `given` ones, which must be the same, or stand-ins.
+
+        Raises:
+            ReplayError: a given encoder has another name, size or type than the features on the disk.
+        """
+        saved = plain["encoders"]
+        if given is None:
+            return {key: AbsentEncoder(**entry) for key, entry in saved.items()}
+        found = {key: {"name": e.name, "size": e.size, "dtype": e.dtype} for key, e in given.items()}
+        if found != saved:
+            raise ReplayError(f"encoders: the saved features come from {saved}, found {found}")
+        return dict(given)
 
     def check(self, observation: Any, frames: int | None = None) -> dict[str, np.ndarray]:
         """The observation by key, `(*shape)` each or `(frames, *shape)`, in the given types (pictures not yet encoded).
@@ -100,6 +148,13 @@ class Observations:
                 f"{encoder.dtype}, found shape {features.shape}, {int((~np.isfinite(features)).sum())} not finite"
             )
         return features if batched else features[0]
+
+
+def _box(shape: tuple[int, ...], dtype: np.dtype[Any]) -> gymnasium.spaces.Box:
+    if dtype.kind == "f":
+        return gymnasium.spaces.Box(-np.inf, np.inf, shape, np.float32)
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return gymnasium.spaces.Box(low, high, shape, dtype.type)
 
 
 def _stored(space: gymnasium.spaces.Box, encoder: FeatureEncoder | None) -> Stored:

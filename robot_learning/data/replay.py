@@ -5,47 +5,25 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 from robot_learning.data.observations import FeatureEncoder, Observations, ReplayError
-from robot_learning.data.replay_source import Labels, Picked, Source, Step
+from robot_learning.data.replay_batch import Transitions, gather
+from robot_learning.data.replay_files import FORMAT, Folder, load_sources, new_folder, open_folder
+from robot_learning.data.replay_source import Labels, Source, Step
 from robot_learning.data.replay_statistics import SourceStatistics, source_statistics
 from robot_learning.data.returns import ReturnRules
+
+__all__ = ["ReplayBuffer", "ReplayError", "Transitions"]
 
 log = logging.getLogger(__name__)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 ROUNDING = 1e-5  # an action may be this far outside [-1, 1]; it is clipped
-
-
-@dataclass(frozen=True)
-class Transitions:
-    """A batch of B transitions over k steps each, 1 <= k <= n_step, one source after the other.
-
-    Attributes:
-        observation, next_observation: `(B, *shape)` by key; pictures uint8, everything else as stored, features float32.
-        action: `(B, A)` float32 in [-1, 1]. reward: `(B,)` float32, discounted sum over the k steps.
-        discount: `(B,)` float32, gamma**k, 0 where the episode terminated within them.
-        mc_return: `(B,)` float32, discounted return to the end of the episode or a lower bound of it, -inf where unknown.
-        success: `(B,)` bool, whether the episode, so far, reached its goal.
-        source: `(B,)` int64, index into `ReplayBuffer.sources`. task: `(B,)` int64, index into `ReplayBuffer.tasks`.
-    """
-
-    observation: dict[str, np.ndarray]
-    next_observation: dict[str, np.ndarray]
-    action: np.ndarray
-    reward: np.ndarray
-    discount: np.ndarray
-    mc_return: np.ndarray
-    success: np.ndarray
-    source: np.ndarray
-    task: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.reward)
 
 
 class ReplayBuffer:
@@ -81,7 +59,6 @@ class ReplayBuffer:
             raise ReplayError(f"action space: expected a Box of shape (A,), found {action_space}")
         if n_step < 1:
             raise ReplayError(f"n_step: expected at least 1, found {n_step}")
-        self.observation_space = observation_space
         self.observations = Observations(observation_space, encoders)
         self.action_size = int(action_space.shape[0])
         self.rules = ReturnRules(gamma, reward_scale, reward_bias, lowest_reward)
@@ -91,6 +68,7 @@ class ReplayBuffer:
         self._sources: dict[str, Source] = {}
         self._capacity = capacity
         self._said: set[str] = set()
+        self._folder: Folder | None = None
         if isinstance(capacity, Mapping):
             for name, frames in capacity.items():
                 self.add_source(name, frames)
@@ -269,7 +247,7 @@ class ReplayBuffer:
             for number, source in enumerate(self._sources.values())
             if counts.get(source.name)
         ]
-        return self._gather(picked)
+        return gather(self.observations, picked)
 
     def _weights(self, mixture: Mapping[str, float] | None) -> dict[str, float]:
         sizes = {name: source.transitions for name, source in self._sources.items()}
@@ -302,29 +280,62 @@ class ReplayBuffer:
         counts[name] += batch_size - done
         return counts
 
-    def _gather(self, picked: Sequence[tuple[int, Source, Picked]]) -> Transitions:
-        size = sum(len(pick.row) for _, _, pick in picked)
-        out = {name: np.empty((size, *like.shape[1:]), like.dtype) for name, like in picked[0][1].sampled.items()}
-        frames = [
-            {key: np.empty((size, *kept.kept_shape), kept.kept_dtype) for key, kept in self.observations.keys.items()}
-            for _ in range(2)
-        ]
-        own = {name: np.empty(size, np.float32) for name in ("reward", "discount")}
-        number_of, start = np.empty(size, np.int64), 0
-        for number, source, pick in picked:
-            part = slice(start, start + len(pick.row))
-            for rows, target in zip((pick.row, pick.next_row), frames, strict=True):
-                for key, values in target.items():
-                    # The rows are known to be inside; mode="clip" writes straight into `out`.
-                    source.observation[key].take(rows, 0, values[part], "clip")
-            source.action.take(pick.row, 0, out["action"][part], "clip")
-            for name in ("mc_return", "success", "task"):
-                source.sampled[name].take(pick.label, 0, out[name][part], "clip")
-            own["reward"][part], own["discount"][part], number_of[part] = pick.reward, pick.discount, number
-            start = part.stop
-        observation, following = ({key: _readable(values) for key, values in target.items()} for target in frames)
-        task = out.pop("task").astype(np.int64)
-        return Transitions(observation, following, **out, **own, source=number_of, task=task)
+    # ---- on the disk
+
+    def save(self, folder: str | Path) -> None:
+        """Commit to `folder` what is new since the last save there: cheap enough for every few seconds.
+
+        The first save to a folder writes everything. A kill at any moment leaves what the last finished save had.
+
+        Raises:
+            ReplayError: the folder holds another buffer. DatasetLockedError: another process is saving there. OSError: no room.
+        """
+        path = Path(folder).resolve()
+        if self._folder is None or self._folder.path != path or not self._folder.is_there():
+            self._folder = new_folder(path)
+            for source in self._sources.values():
+                source.saved = 0
+                source.changed.clear()
+        self._folder.save(self._manifest(), self._sources.values())
+
+    @staticmethod
+    def load(folder: str | Path, encoders: Mapping[str, FeatureEncoder] | None = None) -> ReplayBuffer:
+        """The buffer as it was saved: the same samples from the same rng, episodes in progress included.
+
+        Bounds of the spaces are not kept. Without the `encoders` it was made with, features can be sampled but no frames added.
+
+        Raises:
+            ReplayError: there is no buffer, or the encoders are others.
+        """
+        files = open_folder(Path(folder).resolve())
+        plain = files.manifest
+        observation = plain["observation"]
+        buffer = ReplayBuffer(
+            Observations.space_from(observation),
+            gymnasium.spaces.Box(-1.0, 1.0, (plain["action_size"],), np.float32),
+            n_step=plain["n_step"],
+            encoders=Observations.encoders_from(observation, encoders),
+            tasks=plain["tasks"],
+            **plain["rules"],
+        )
+        for name, entry in plain["sources"].items():
+            buffer.add_source(name, entry["capacity"], entry["labels"])
+        buffer._capacity = plain["capacity"]
+        load_sources(files, buffer._sources)
+        buffer._folder = files
+        return buffer
+
+    def _manifest(self) -> dict[str, Any]:
+        return {
+            **FORMAT,
+            "observation": self.observations.to_dict(),
+            "action_size": self.action_size,
+            "rules": asdict(self.rules),
+            "n_step": self.n_step,
+            "tasks": list(self.tasks),
+            "capacity": dict(self._capacity) if isinstance(self._capacity, Mapping) else self._capacity,
+            "sources": {n: {"capacity": s.capacity, "labels": s.labels} for n, s in self._sources.items()},
+        }
 
     # ---- inside
 
@@ -346,7 +357,3 @@ class ReplayBuffer:
         if about not in self._said:
             self._said.add(about)
             log.warning(text)
-
-
-def _readable(values: np.ndarray) -> np.ndarray:
-    return values.astype(np.float32) if values.dtype == np.float16 else values
