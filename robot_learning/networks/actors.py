@@ -26,6 +26,21 @@ def squashed_log_prob(before: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     return (normal - 2 * (math.log(2) - before - F.softplus(-2 * before))).sum(-1)
 
 
+def squashed_sample(
+    mean: Tensor, log_std: Tensor, n: int | None = None, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """tanh of normal noise with this mean and log standard deviation `(B, A)`, and its log density.
+
+    Without `n` `(B, A)` and `(B,)`, with it `(B, n, A)` and `(B, n)`.
+    """
+    if n is not None:
+        mean, log_std = mean[:, None], log_std[:, None]
+    shape = mean.shape if n is None else (len(mean), n, mean.shape[-1])
+    noise = torch.randn(shape, dtype=mean.dtype, device=mean.device, generator=generator)
+    before = mean + log_std.exp() * noise
+    return torch.tanh(before), squashed_log_prob(before, mean, log_std)
+
+
 class SquashedGaussianActor(nn.Module):
     """tanh of a diagonal Gaussian whose mean and log standard deviation depend on the features.
 
@@ -59,12 +74,7 @@ class SquashedGaussianActor(nn.Module):
         The network runs once per state, whatever `n`.
         """
         mean, log_std = self(features)
-        if n is not None:
-            mean, log_std = mean[:, None], log_std[:, None]
-        shape = mean.shape if n is None else (len(mean), n, self.actions)
-        noise = torch.randn(shape, dtype=mean.dtype, device=mean.device, generator=generator)
-        before = mean + log_std.exp() * noise
-        return torch.tanh(before), squashed_log_prob(before, mean, log_std)
+        return squashed_sample(mean, log_std, n, generator)
 
     def log_prob(self, features: Tensor, actions: Tensor) -> Tensor:
         """Log densities `(B,)` of actions `(B, A)` in [-1, 1], or `(B, N)` of `(B, N, A)`."""

@@ -14,6 +14,8 @@ def draw_rows(share: Tensor, rows: int, generator: torch.Generator | None = None
     (systematic sampling): large terms are kept for certain with their exact weight, and the noise is smaller than that of
     independent draws.
     """
+    if rows >= len(share):
+        return share
     tiny = torch.finfo(share.dtype).tiny
     probability = (share * (rows / share.sum(0).clamp_min_(tiny))).clamp_max_(1.0)
     for _ in range(2):  # hand on what the terms kept for certain leave over; the estimate is unbiased with any c
