@@ -126,6 +126,21 @@ class ReplayBuffer:
         self._sources[name] = Source(name, capacity, labels, self.observations, self.action_size)
         return self._sources[name]
 
+    def reserve(self, name: str, frames: int, labels: int = 1) -> None:
+        """Make room for `frames` more frames in a source, which becomes as large as its content when it is new.
+
+        Raises:
+            ReplayError: the source has another number of labels, or its ring has begun to overwrite frames.
+        """
+        if name not in self._sources:
+            self.add_source(name, max(frames, 2), labels)
+            return
+        source = self._sources[name]
+        if source.labels != labels:
+            raise ReplayError(f"source {name!r}: expected {source.labels} labels a frame, found {labels}")
+        if source.written + frames > source.capacity:
+            source.grow(source.written + frames)
+
     def add_step(
         self,
         source: str,

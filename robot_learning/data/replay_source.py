@@ -105,6 +105,9 @@ class Source:
                 f"source {self.name!r}: expected room for at least 2 frames and 1 label, "
                 f"found capacity {self.capacity}, labels {self.labels}"
             )
+        self._allocate()
+
+    def _allocate(self) -> None:
         rows, labels = self.capacity, (self.capacity, self.labels)
         try:
             self.observation = {
@@ -115,13 +118,31 @@ class Source:
             self.reward, self.mc_return = np.zeros(labels, np.float32), np.zeros(labels, np.float32)
             self.terminated, self.success, self.valid = (np.zeros(labels, bool) for _ in range(3))
             self.task = np.zeros(labels, np.int32)
-        except MemoryError as error:
+        except (MemoryError, ValueError) as error:
             raise ReplayError(
                 f"source {self.name!r}: {rows} frames do not fit into memory ({error}); give it a smaller capacity"
             ) from error
-
         flat = {name: getattr(self, name).reshape(-1) for name in ("mc_return", "success", "task")}
         self.sampled: dict[str, np.ndarray] = {"action": self.action, **flat}
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` frames.
+
+        Raises:
+            ReplayError: the ring has begun to overwrite frames, so rows have lost their order.
+        """
+        if self.written > self.capacity:
+            raise ReplayError(f"source {self.name!r} has begun to overwrite its {self.capacity} frames and cannot grow")
+        observation, rows = self.observation, slice(self.written)
+        others = {name: getattr(self, name) for name in (*FRAME_ARRAYS, *LABEL_ARRAYS)}
+        self.capacity = capacity
+        self._allocate()
+        for key, values in observation.items():
+            self.observation[key][rows] = values[rows]
+        for name, values in others.items():
+            getattr(self, name)[rows] = values[rows]
+        for running in self.running.values():
+            running.numbers = deque(running.numbers, maxlen=capacity)
 
     @property
     def frames(self) -> int:
