@@ -1,4 +1,9 @@
-"""For every test of a node: real rclpy over real DDS, on this machine only and in a domain of its own."""
+"""For every test of a node: real rclpy over real DDS, on this machine only, each corner of the graph in a domain of its own.
+
+Fast DDS keeps mutexes in shared memory, and a process that dies by SIGKILL may hold one for ever: who then sends to its port, or
+leaves the graph, waits where no signal reaches it. So what one test kills must not meet the next (another domain has other
+ports), and a test's own participant that has met a killed one is not taken down but left alone until the process ends.
+"""
 
 import os
 import random
@@ -12,7 +17,10 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 100)))
+DOMAINS = random.SystemRandom().sample(
+    range(1, 101), 100
+)  # above 101 their ports are those that Linux gives to clients
+os.environ["ROS_DOMAIN_ID"] = str(DOMAINS[0])
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -22,9 +30,18 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 
 from robot_learning import paths  # noqa: E402
+from robot_learning.nodes.shared_memory import remove_abandoned  # noqa: E402
 
 PATIENCE = 60.0  # longest wait for anything on a busy machine [s]
 ANSWER = 15.0  # of a service; afterwards the request is sent again [s]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shared_memory() -> Iterator[None]:
+    """What killed nodes left in shared memory is removed: 35 MB each, which the machine would be short of in the end."""
+    remove_abandoned()
+    yield
+    remove_abandoned()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,11 +51,31 @@ def _profile() -> None:
         os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(profile))
 
 
+_left_alone: list[object] = []  # nodes and contexts of graphs in which a process was killed
+_exit_status = 0
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    global _exit_status
+    _exit_status = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    if _left_alone:  # the interpreter would take them down
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_exit_status)
+
+
 class Graph:
     """The test's own corner of the graph: nodes of this process in one executor, and processes beside it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        DOMAINS.append(DOMAINS.pop(0))
+        self.domain = os.environ["ROS_DOMAIN_ID"] = str(DOMAINS[0])  # also for processes that a test starts by itself
+        self.killed = False
         self.context = rclpy.Context()
         self.context.init()
         self.executor = SingleThreadedExecutor(context=self.context)
@@ -55,16 +92,28 @@ class Graph:
         self.executor.add_node(node)
         return node
 
+    def environment(self) -> dict[str, str]:
+        """That of processes which belong to this corner, whatever other corners there are meanwhile."""
+        return {**os.environ, "ROS_DOMAIN_ID": self.domain}
+
     def start(self, module: str, *arguments: str, **parameters: object) -> subprocess.Popen[bytes]:
         """A node of the package as a process: `python -m robot_learning.nodes.<module>` with these ROS parameters."""
         command = [sys.executable, "-m", f"robot_learning.nodes.{module}", "--ros-args", *arguments]
         for name, value in parameters.items():
             command += ["-p", f"{name}:={_yaml(value)}"]
         log = (self.folder / f"{module}_{len(self.processes)}.log").open("wb")
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=self.environment()
+        )
         process.log = Path(log.name)  # type: ignore[attr-defined]
         self.processes.append(process)
         return process
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill a process of this corner (SIGKILL)."""
+        self.killed = True
+        process.kill()
+        process.wait()
 
     def until(self, condition: Callable[[], object], what: str = "the condition", timeout: float = PATIENCE) -> None:
         """Spin until `condition()` is true; fails with `what` and the processes' logs when it never is."""
@@ -112,9 +161,11 @@ class Graph:
             try:
                 process.wait(timeout=10)
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                self.kill(process)
         self.executor.shutdown()
+        if self.killed:
+            _left_alone.extend([self.context, *self.nodes])
+            return
         for node in self.nodes:
             node.destroy_node()
         self.context.try_shutdown()

@@ -159,8 +159,7 @@ class TestFaultsThatGoAway:
 
 
 def test_policy_killed(doomed: Whole) -> None:
-    doomed.policy.kill()
-    doomed.policy.wait()
+    doomed.graph.kill(doomed.policy)
     fault = doomed.now()
     doomed.until_holding("action")
     doomed.holds_since(fault, 2 * PERIOD)
@@ -168,10 +167,9 @@ def test_policy_killed(doomed: Whole) -> None:
 
 
 def test_gate_killed(doomed: Whole) -> None:
-    doomed.gate.kill()
-    doomed.gate.wait()
+    doomed.graph.kill(doomed.gate)
     commands = len(doomed.commands)
-    doomed.graph.spin(0.5)  # the last command is carried out
+    doomed.graph.until(lambda: max(map(abs, doomed.joints.velocity)) < 0.01, "the last command to be carried out")
     there = list(doomed.joints.position)
     doomed.graph.spin(1.0)
     assert len(doomed.commands) - commands <= 1  # one may have been on its way
@@ -180,8 +178,7 @@ def test_gate_killed(doomed: Whole) -> None:
 
 def test_recorder_killed(graph) -> None:
     running = recording(graph)
-    running.recorder.kill()
-    running.recorder.wait()
+    running.graph.kill(running.recorder)
     fault = running.now()
     running.until_holding("recorder")
     running.holds_since(fault, 2 * PERIOD + PERIOD)  # silence of two periods, noticed within one more
@@ -224,8 +221,7 @@ def test_clock_jump_in_simulation(graph) -> None:
     running = Whole(graph, sim_time=True)
     running.until_acting()
     graph.until(lambda: running.now() > 3 * SECOND, "some simulated time to pass")
-    running.sim.kill()
-    running.sim.wait()
+    running.graph.kill(running.sim)
     before = len(running.states)
     running.start_sim()  # its clock starts anew
     graph.until(
@@ -237,7 +233,7 @@ def test_clock_jump_in_simulation(graph) -> None:
 
 def test_contract_mismatch_at_configure(graph, doomed: Whole, tmp_path: Path) -> None:
     running = doomed
-    running.policy.kill()
+    graph.kill(running.policy)
     running.until_holding("action")
     other = tmp_path / "other.yaml"
     other.write_text(re.sub(r"rate: 30\.0", "rate: 15.0", running.contract_file.read_text()))

@@ -135,8 +135,7 @@ def test_killed_in_mid_episode(recorder: Any, robot: Robot, graph: Any, tmp_path
     robot.ticks(2)
     require_ok(robot, "stop", "start")
     robot.ticks(3)
-    recorder.kill()
-    recorder.wait()
+    graph.kill(recorder)
     assert Dataset(dataset).num_episodes == 1
     robot.status.clear()
     graph.start("recorder", dataset=str(dataset), contract=small_contract(tmp_path)[1])

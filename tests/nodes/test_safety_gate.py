@@ -137,7 +137,7 @@ class Bench:
     def peer(self, kind: str) -> subprocess.Popen[bytes]:
         """Another process of the graph."""
         command = [sys.executable, str(HERE / "gate_peer.py"), kind, "--ros-args", "-r", f"__ns:={self.namespace}"]
-        self.peers.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
+        self.peers.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, env=self.graph.environment()))
         return self.peers[-1]
 
     def act_more(self) -> None:
@@ -160,8 +160,13 @@ class Bench:
 
     def close(self) -> None:
         for peer in self.peers:
-            peer.kill()
-            peer.wait()
+            if peer.poll() is None:
+                peer.terminate()
+        for peer in self.peers:
+            try:
+                peer.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self.graph.kill(peer)
 
 
 @pytest.fixture
@@ -306,7 +311,7 @@ def test_the_publisher_of_the_estop_is_lost(make, device: str):
         return bench.state.message == "acting: policy"
 
     bench.graph.until(acting, f"the policy to act; the states were {bench.states}")
-    bench.holds(process.kill, "the e-stop")
+    bench.holds(lambda: bench.graph.kill(process), "the e-stop")
     assert bench.state.level == DiagnosticStatus.ERROR
     assert not bench.call("reset_estop").success
 
@@ -327,14 +332,16 @@ def test_two_writers_to_the_controller(bench: Bench):
     bench.acting()
 
 
-def test_the_source_is_killed(bench: Bench):
+def test_the_source_is_killed(make):
+    bench = make()
     bench.action = None
     bench.wait("holding: ")
     source = bench.peer("source")
     bench.acting()
-    source.send_signal(signal.SIGKILL)
-    source.wait()
+    commands = len(bench.arm)
+    bench.graph.kill(source)
     bench.wait("no action from policy for more than 0.2 s")
+    assert len(bench.arm) - commands <= 2
     commands = len(bench.arm)
     bench.graph.spin(0.5)
     assert len(bench.arm) == commands
@@ -345,7 +352,7 @@ def test_a_watched_node_falls_silent(make):
     bench.wait("recorder has sent no status yet")
     watched = bench.peer("watched")
     bench.acting()
-    bench.holds(watched.kill, "recorder has been silent for more than 0.2 s")
+    bench.holds(lambda: bench.graph.kill(watched), "recorder has been silent for more than 0.2 s")
 
 
 def test_the_gate_says_what_it_did_not_carry_out(bench: Bench):

@@ -53,8 +53,7 @@ def test_a_killed_node_leaves_segments_that_can_be_told_from_a_living_ones(graph
     process = graph.start("safety_gate")
     graph.until(lambda: "safety_gate" in node.get_node_names(), "the gate")
     living, doomed = locks_of("self"), locks_of(process.pid)
-    process.kill()
-    process.wait()
+    graph.kill(process)
     seen = tmp_path / "shm"
     seen.mkdir()
     for lock in living | doomed:

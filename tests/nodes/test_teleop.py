@@ -76,8 +76,12 @@ class Typist:
         return int(self.process.returncode)
 
     def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.graph.kill(self.process)
         if not self._closed.is_set():
             self.hang_up()
 
