@@ -274,3 +274,19 @@ def test_statistics_count_episodes_successes_and_ranges() -> None:
     assert found.mean_return == pytest.approx(-1 / 3)
     assert found.reward == (-1.0, 7.0)
     np.testing.assert_allclose(found.action.max(axis=0), np.max([action_of(n) for n in range(5)], axis=0))
+
+
+def test_a_source_grows_to_what_is_reserved() -> None:
+    buffer = make_buffer(capacity={"a": 8})
+    fill(buffer, "a", episodes=1)
+    buffer.reserve("a", 30)
+    fill(buffer, "a", episodes=5)
+    assert (buffer.source("a").capacity, buffer.size("a")) == (36, 30)
+    assert set(buffer.sample(100, rng=np.random.default_rng(0)).success.tolist()) == {True}
+
+
+def test_a_ring_that_has_wrapped_does_not_grow() -> None:
+    buffer = make_buffer(capacity={"a": 8})
+    fill(buffer, "a", episodes=2)
+    with pytest.raises(ReplayError, match="has begun to overwrite its 8 frames"):
+        buffer.reserve("a", 30)

@@ -332,3 +332,13 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": 2}))
     with pytest.raises(ReplayError, match="version"):
         ReplayBuffer.load(tmp_path / "replay")
+
+
+def test_a_source_that_grew_after_saving_is_loaded_at_its_new_size(tmp_path: Path) -> None:
+    buffer = make_buffer(capacity={"a": 8})
+    for number in range(4):
+        buffer.reserve("a", 6)
+        actions = np.array([action_of(n) for n in range(5)])
+        buffer.add_episode("a", frames(10 * number, 6), actions, np.ones(5), True)
+        buffer.save(tmp_path / "replay")
+    assert_equal(ReplayBuffer.load(tmp_path / "replay"), buffer)
