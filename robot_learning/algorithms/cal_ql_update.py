@@ -14,7 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robot_learning.networks.actors import EDGE, SquashedGaussianActor, squashed_log_prob, squashed_sample
+from robot_learning.networks.actors import (
+    EDGE,
+    SquashedGaussianActor,
+    squash,
+    squashed_log_prob,
+    squashed_sample,
+)
 from robot_learning.networks.conservative import ConservativeBatch, ConservativeTerms, Penalty, conservative_loss
 from robot_learning.networks.critics import CriticEnsemble
 from robot_learning.networks.fast_critic import FastCritic
@@ -127,15 +133,18 @@ class UpdateBatch(Protocol):
 
 @dataclass(frozen=True)
 class _Drawn:
-    """The policy at the states, with gradient, and actions drawn without."""
+    """The actions of a step, drawn without gradient except the actor's own."""
 
     mean: Tensor
+    """Of the policy at the states, before tanh, with gradient."""
     log_std: Tensor
     here: tuple[Tensor, Tensor]
-    """`(B, n, A)` and log densities `(B, n)` at the states."""
+    """Actions `(B, n, A)` and log densities `(B, n)` at the states."""
     next: tuple[Tensor, Tensor]
     """The same at the next states."""
     next_mode: Tensor
+    own: tuple[Tensor, Tensor]
+    """The first of `here`, `(B, A)` and `(B,)`, with gradient."""
 
 
 class CalQLUpdate(nn.Module):
@@ -167,16 +176,16 @@ class CalQLUpdate(nn.Module):
 
     def step(self, batch: UpdateBatch) -> dict[str, float]:
         """One step of every network; all gradients are taken before any parameter changes. Returns the metrics."""
+        n, multiplier = self.config.n_actions, self.multiplier()
         drawn = self._draw(batch)
-        terms, multiplier = self._critic_gradients(batch, drawn)
-        metrics = self._actor_gradients(batch, drawn)
+        terms, slopes = self._critic_gradients(batch, drawn)
+        metrics = self._actor_gradients(batch, drawn, terms.q_sampled[:, :, n], slopes)
         self.actor_optimizer.step()
         self.critic_optimizer.step()
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.target_critics.parameters()), list(self.critics.parameters()), self.config.tau
             )
-        n = self.config.n_actions
         metrics |= {
             "td_loss": terms.td_loss.mean(),
             "penalty": terms.difference.mean(),
@@ -192,9 +201,11 @@ class CalQLUpdate(nn.Module):
         n = self.config.n_actions
         mean, log_std = self.actor(batch.features.detach())
         with torch.no_grad():
-            here = squashed_sample(mean, log_std, n)
+            noise = torch.randn(len(mean), n, mean.shape[1], dtype=mean.dtype, device=mean.device)
+            here = squash(noise, mean[:, None], log_std[:, None])
             next_mean, next_log_std = self.actor(batch.next_features)
-            return _Drawn(mean, log_std, here, squashed_sample(next_mean, next_log_std, n), next_mean.tanh())
+            following = squashed_sample(next_mean, next_log_std, n)
+        return _Drawn(mean, log_std, here, following, next_mean.tanh(), squash(noise[:, 0], mean, log_std))
 
     @torch.no_grad()
     def _targets(self, batch: UpdateBatch, drawn: _Drawn) -> Tensor:
@@ -229,11 +240,12 @@ class CalQLUpdate(nn.Module):
         return ConservativeBatch(batch.features, batch.action, self._targets(batch, drawn), actions, offsets, bounds)
 
     def _critic_gradients(self, batch: UpdateBatch, drawn: _Drawn) -> tuple[ConservativeTerms, Tensor]:
-        """Gradients of the critics, of the Lagrange multiplier and, if they want one, of the features."""
+        """Gradients of the critics, of the Lagrange multiplier and, if they want one, of the features.
+
+        Returns the terms of the loss and the values' gradients with respect to the actor's own actions, `(critics, B, A)`.
+        """
         config, conservative = self.config, self._conservative_batch(batch, drawn)
-        multiplier = self.log_multiplier.detach().exp().clamp(0, 1e6)
-        if config.lagrange_gap is None:
-            multiplier = torch.ones_like(multiplier)
+        multiplier = self.multiplier()
         penalty = Penalty(
             config.penalty_weight * multiplier.item(),
             config.temperature,
@@ -244,31 +256,44 @@ class CalQLUpdate(nn.Module):
             self.critics.zero_grad()
             loss, terms = conservative_loss(self.critics, conservative, penalty)
             loss.backward()
+            own = drawn.own[0].detach().requires_grad_()
+            values = self.critics(batch.features.detach(), own)
+            slopes = torch.stack([torch.autograd.grad(v.sum(), own, retain_graph=True)[0] for v in values])
         else:
             wanted = torch.zeros_like(batch.features) if batch.features.requires_grad else None
+            slopes = drawn.mean.new_empty(config.critics, *batch.action.shape)
             rows = config.sampled_rows if config.mode == "sampled" else None
-            terms = self.fast.backward(conservative, penalty, rows, wanted)
+            terms = self.fast.backward(conservative, penalty, rows, wanted, slopes, action_index=config.n_actions)
             if wanted is not None:
                 batch.features.backward(wanted)
         if config.lagrange_gap is not None:  # the multiplier ascends on multiplier * weight * (difference - gap)
             excess = terms.difference.detach().mean() - config.lagrange_gap
             self.log_multiplier.grad = -multiplier * config.penalty_weight * excess
-        return terms, multiplier
+        return terms, slopes
 
-    def _actor_gradients(self, batch: UpdateBatch, drawn: _Drawn) -> dict[str, Tensor]:
-        """Gradients of the actor and of the entropy weight, and the metrics of the actor."""
-        config, features = self.config, batch.features.detach()
+    def multiplier(self) -> Tensor:
+        """The factor of the penalty's weight, 1 without Lagrange."""
+        if self.config.lagrange_gap is None:
+            return torch.ones_like(self.log_multiplier.detach())
+        return self.log_multiplier.detach().exp().clamp(0, 1e6)
+
+    def _actor_gradients(self, batch: UpdateBatch, drawn: _Drawn, values: Tensor, slopes: Tensor) -> dict[str, Tensor]:
+        """Gradients of the actor and of the entropy weight, and the metrics of the actor.
+
+        `values` `(critics, B)` and `slopes` `(critics, B, A)` are the critics at the actor's own actions.
+        """
+        config, (actions, log_prob) = self.config, drawn.own
         self.actor_optimizer.zero_grad(set_to_none=True)
-        actions, log_prob = squashed_sample(drawn.mean, drawn.log_std)
-        self.critics.requires_grad_(False)
-        value = self.critics(features, actions).amin(0)
-        self.critics.requires_grad_(True)
+        value, smallest = values.detach().min(0)
+        slope = slopes.gather(0, smallest[None, :, None].expand(1, *actions.shape))[0]
+        gain = (actions * slope).sum(-1)  # has the gradient of the smallest value
         entropy_weight = self.log_entropy_weight.detach().exp()
-        loss = (entropy_weight * log_prob - value).mean()
-        metrics = {"actor_loss": loss, "entropy": -log_prob.detach().mean(), "entropy_weight": entropy_weight}
+        loss = (entropy_weight * log_prob - gain).mean()
+        actor_loss = (entropy_weight * log_prob.detach() - value).mean()
+        metrics = {"actor_loss": actor_loss, "entropy": -log_prob.detach().mean(), "entropy_weight": entropy_weight}
         if config.bc_weight > 0:
             metrics["bc_loss"] = self._imitation_loss(batch, drawn)
-            loss = loss + config.bc_weight * value.detach().abs().mean() * metrics["bc_loss"]
+            loss = loss + config.bc_weight * value.abs().mean() * metrics["bc_loss"]
         loss.backward()
         if config.entropy_weight is None:
             self.log_entropy_weight.grad = metrics["entropy"] - self.target_entropy

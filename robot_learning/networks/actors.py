@@ -15,30 +15,35 @@ EDGE = 1 - 1e-6
 """Actions of a data set lie on the bounds, where the inverse of tanh is infinite; they are moved in by 1e-6."""
 
 
-def squashed_log_prob(before: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-    """Log density of tanh(`before`) `(..., A)` -> `(...,)`, where `before` is normal.
+def _log_density(noise: Tensor, before: Tensor, log_std: Tensor) -> Tensor:
+    """Log density `(...,)` of tanh(`before`) `(..., A)`, where `before` is standard normal `noise` scaled and shifted.
 
     log(1 - tanh(x)^2) is written 2 (log 2 - x - softplus(-2x)), which neither overflows nor loses digits at large |x|
     (Haarnoja et al. 2018, appendix C, gives the density).
     """
-    noise = (before - mean) * torch.exp(-log_std)
-    normal = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
-    return (normal - 2 * (math.log(2) - before - F.softplus(-2 * before))).sum(-1)
+    per_action = noise.square().mul(-0.5) - log_std + 2 * before + 2 * F.softplus(-2 * before)
+    return per_action.sum(-1) - noise.shape[-1] * (0.5 * math.log(2 * math.pi) + 2 * math.log(2))
+
+
+def squashed_log_prob(before: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """Log density `(...,)` of tanh(`before`) `(..., A)`, where `before` is normal with this mean and log std."""
+    return _log_density((before - mean) * torch.exp(-log_std), before, log_std)
+
+
+def squash(noise: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tensor]:
+    """Actions `(..., A)` made of standard normal `noise`, and their log densities `(...,)`; differentiable (reparametrised)."""
+    before = mean + log_std.exp() * noise
+    return torch.tanh(before), _log_density(noise, before, log_std)
 
 
 def squashed_sample(
     mean: Tensor, log_std: Tensor, n: int | None = None, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
-    """tanh of normal noise with this mean and log standard deviation `(B, A)`, and its log density.
-
-    Without `n` `(B, A)` and `(B,)`, with it `(B, n, A)` and `(B, n)`.
-    """
+    """Draw actions: without `n` `(B, A)` and log densities `(B,)`, with it `(B, n, A)` and `(B, n)`."""
     if n is not None:
         mean, log_std = mean[:, None], log_std[:, None]
     shape = mean.shape if n is None else (len(mean), n, mean.shape[-1])
-    noise = torch.randn(shape, dtype=mean.dtype, device=mean.device, generator=generator)
-    before = mean + log_std.exp() * noise
-    return torch.tanh(before), squashed_log_prob(before, mean, log_std)
+    return squash(torch.randn(shape, dtype=mean.dtype, device=mean.device, generator=generator), mean, log_std)
 
 
 class SquashedGaussianActor(nn.Module):

@@ -29,7 +29,7 @@ from robot_learning.networks.row_choice import draw_rows
 _threshold_backward = torch.ops.aten.threshold_backward.grad_input
 _layer_norm_backward = torch.ops.aten.native_layer_norm_backward
 
-GATHER_BELOW = 0.75
+GATHER_BELOW = 0.92
 """Share of rows with gradient below which picking them out pays for the copies."""
 
 
@@ -77,19 +77,30 @@ class _Layer:
             mean, deviation = self.statistics
             self.statistics = mean.index_select(0, rows), deviation.index_select(0, rows)
 
-    def deactivate(self, grad: Tensor, buffer: Tensor) -> Tensor:
-        """The gradient of the linear part's output, given that of `out`."""
-        _threshold_backward(grad, self.out, 0, grad_input=buffer)
+    def deactivate(self, grad: Tensor) -> Tensor:
+        """The gradient of the linear part's output, given that of `out`, whose memory it may take."""
+        _threshold_backward(grad, self.out, 0, grad_input=self.out)
         if self.scale is None:
-            return buffer
-        shape, (mean, deviation) = buffer.shape[1:], self.statistics
+            return self.out
+        shape, (mean, deviation) = self.out.shape[1:], self.statistics
         assert self.shift is not None and self.scale_grad is not None and self.shift_grad is not None
         grad, scale_grad, shift_grad = _layer_norm_backward(
-            buffer, self.before, shape, mean, deviation, self.back_scale, self.shift, [True, True, True]
+            self.out, self.before, shape, mean, deviation, self.back_scale, self.shift, [True, True, True]
         )
         self.scale_grad += scale_grad
         self.shift_grad += shift_grad
         return grad
+
+    def input_gradient(self, grad: Tensor, rows: slice) -> Tensor:
+        """The gradient of the layer's input at some rows, given that of `out`; nothing is changed."""
+        grad = _threshold_backward(grad, self.out[rows], 0, grad_input=torch.empty_like(self.out[rows]))
+        if self.scale is not None:
+            shape, (mean, deviation) = grad.shape[1:], self.statistics
+            wanted = [True, False, False]
+            grad, *_ = _layer_norm_backward(
+                grad, self.before[rows], shape, mean[rows], deviation[rows], self.scale, self.shift, wanted
+            )
+        return grad @ self.weight
 
     def fold_in(self, head: Tensor) -> None:
         """This being the last hidden layer, `head` `(width,)` the weight after it: move it to where it costs nothing."""
@@ -127,6 +138,8 @@ class FastCritic:
         penalty: Penalty,
         rows: int | None = None,
         feature_gradient: Tensor | None = None,
+        action_gradient: Tensor | None = None,
+        action_index: int = 0,
         generator: torch.Generator | None = None,
     ) -> ConservativeTerms:
         """Set `.grad` of every parameter to the gradient of `conservative_loss`; returns its terms.
@@ -134,6 +147,8 @@ class FastCritic:
         Args:
             rows: None for the exact gradient, else how many of the other actions of a state to draw.
             feature_gradient: `(B, F)`; the gradient with respect to the features is added to it.
+            action_gradient: `(critics, B, A)`; becomes the gradient of each critic's value of the action number `action_index`,
+                so that an actor can be trained without another pass.
         """
         _zero_gradients(self.critics)
         size, features = len(batch.features), self.critics.features
@@ -151,6 +166,9 @@ class FastCritic:
             for at, chunk_actions in zip(states, actions, strict=True):
                 values = self._forward(layers, head, state[at], chunk_actions)
                 q[i, :, at] = values
+                if action_gradient is not None:
+                    block = slice(action_index * values.shape[1], (action_index + 1) * values.shape[1])
+                    action_gradient[i, at] = self._action_gradient(layers, head, block)
                 grad = terms.gradients(values, i, at).flatten()
                 self._backward(layers, head, grad, chunk_actions, state_grad[at], action_grad)
             first = layers[0]
@@ -195,6 +213,13 @@ class FastCritic:
             layer.activate(x)
         return torch.addmv(head.bias, layers[-1].out, head.weight).view(-1, len(state))
 
+    def _action_gradient(self, layers: list[_Layer], head: _Layer, rows: slice) -> Tensor:
+        """Gradient of the values of some rows with respect to the actions, `(rows, A)`."""
+        grad = head.weight.expand_as(layers[-1].out[rows])
+        for layer in reversed(layers):
+            grad = layer.input_gradient(grad, rows)
+        return grad[:, self.critics.features :]
+
     def _backward(
         self, layers: list[_Layer], head: _Layer, grad: Tensor, actions: Tensor, state_grad: Tensor, action_grad: Tensor
     ) -> None:
@@ -213,11 +238,11 @@ class FastCritic:
         upper, ones = grad[:, None].expand(-1, len(head.weight)), torch.ones_like(grad)
         for n in range(len(layers) - 1, 0, -1):
             layer, lower = layers[n], layers[n - 1].out
-            upper = layer.deactivate(upper, self._buffer(f"back {n}", (len(grad), len(layer.weight)), grad))
+            upper = layer.deactivate(upper)
             layer.weight_grad.addmm_(upper.t(), lower)
             layer.bias_grad.addmv_(upper.t(), ones)
             upper = torch.mm(upper, layer.back_weight, out=self._buffer(f"down {n}", (len(grad), lower.shape[1]), grad))
-        upper = layers[0].deactivate(upper, self._buffer("back 0", (len(grad), len(layers[0].weight)), grad))
+        upper = layers[0].deactivate(upper)
         action_grad.addmm_(actions.t(), upper)
         if picked:
             state_grad.index_add_(0, chosen.remainder(len(state_grad)), upper)

@@ -51,7 +51,8 @@ def log_prob(before: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
 def literal_gradients(update: CalQLUpdate, batch: Any, online: bool = False) -> dict[str, list[Tensor]]:
     """Gradients of critics, actor, entropy weight and multiplier, from the losses as docs/cal_ql.md writes them.
 
-    Random numbers are drawn in the order of the step: policy here, policy next, uniform, policy for the actor's loss.
+    Random numbers are drawn in the order of the step: policy here, policy next, uniform. The actor's loss takes the first of
+    the policy's actions here.
     """
     config, actor, critics, target = update.config, update.actor, update.critics, update.target_critics
     alpha, multiplier = update.log_entropy_weight.detach().exp(), update.log_multiplier
@@ -111,7 +112,7 @@ def literal_gradients(update: CalQLUpdate, batch: Any, online: bool = False) -> 
     if config.lagrange_gap is not None:
         result["multiplier"] = list(torch.autograd.grad(excess / config.critics, [multiplier]))
 
-    before = mean + log_std.exp() * torch.randn(B, A, dtype=mean.dtype)
+    before = before[:, 0]
     log_density = log_prob(before, mean, log_std)
     value = smallest(critics, batch.features, before.tanh())
     actor_loss = (alpha * log_density - value).mean()

@@ -123,6 +123,19 @@ def test_features_get_their_gradient(hidden: tuple[int, ...], layer_norm: bool) 
     assert relative_error([found], [expected]) < 1e-10
 
 
+@pytest.mark.parametrize("rows", [None, 2])
+@pytest.mark.parametrize("layer_norm", [False, True], ids=["plain", "layer norm"])
+@pytest.mark.parametrize("hidden", [(24,), (12, 20, 8)], ids=str)
+def test_actions_get_the_gradient_of_their_value(hidden: tuple[int, ...], layer_norm: bool, rows: int | None) -> None:
+    net, batch = make_critics(hidden, layer_norm=layer_norm), make_batch()
+    actions = batch.actions[:, 5].clone().requires_grad_()
+    values = net(batch.features, actions)
+    expected = torch.stack([torch.autograd.grad(v.sum(), actions, retain_graph=True)[0] for v in values])
+    found = torch.empty_like(expected)
+    FastCritic(net, chunk=8).backward(batch, Penalty(5.0), rows, action_gradient=found, action_index=5)
+    assert relative_error([found], [expected]) < 1e-10
+
+
 @pytest.mark.parametrize("layer_norm", [False, True], ids=["plain", "layer norm"])
 def test_single_precision_is_as_good_as_autograd_in_single_precision(layer_norm: bool) -> None:
     net = make_critics(layer_norm=layer_norm)
