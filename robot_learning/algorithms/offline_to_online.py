@@ -1,0 +1,479 @@
+"""OfflineToOnline: what Cal-QL, IQL and RLPD share as Stable-Baselines3 algorithms. See docs/offline_to_online.md.
+
+`pretrain` learns from data; `learn` is Stable-Baselines3's own, whose every step adds to the replay buffer and whose updates mix
+what was given with what was experienced. A subclass brings the networks and one gradient step (`make_update`).
+
+All randomness is torch's global generator, `self.rng` and the action space's; everything else that the next step depends on is in
+`state()` and the replay buffer. So training that stopped at the end of an episode goes on exactly as it would have.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Dict
+from safetensors.torch import save_file
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from torch import Tensor, nn
+
+from robot_learning.algorithms.observation_policy import TASK, EncoderConfig, ObservationPolicy
+from robot_learning.data import Dataset
+from robot_learning.data.minari_import import add_minari
+from robot_learning.data.observations import PLAIN, FeatureEncoder
+from robot_learning.data.replay import ReplayBuffer
+from robot_learning.data.replay_batch import Transitions
+from robot_learning.data.transitions import add_dataset
+from robot_learning.errors import UserError
+from robot_learning.networks.augmentation import random_crop
+
+ONLINE, PRIOR, DEMONSTRATIONS = "online", "prior", "demonstrations"  # sources of the replay buffer
+NORMALISE_FROM = 20_000  # transitions that the normalisation is estimated from
+
+
+class TrainingError(UserError, ValueError):
+    """An algorithm cannot do what was asked of it with what it was given."""
+
+
+class DivergedError(UserError, FloatingPointError):
+    """A loss is no longer finite; the message names the file with the batch that caused it."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch as the networks see it: `features`, `next_features` `(B, F)`; `action` `(B, A)`; the rest `(B,)`.
+
+    `imitate` are the rows that the imitation term applies to: successful demonstrations. `online`: what was experienced.
+    """
+
+    features: Tensor
+    next_features: Tensor
+    action: Tensor
+    reward: Tensor
+    discount: Tensor
+    mc_return: Tensor
+    imitate: Tensor
+    online: Tensor
+
+
+class OfflineToOnline(OffPolicyAlgorithm):
+    """Base of the algorithms; arguments beyond Stable-Baselines3's:
+
+    Args:
+        config: the subclass's settings (`config_type`).
+        online_share: share of a batch that is taken from experience, once there is any.
+        prior_shares: how the rest is split among the other sources, by name; equally when empty.
+        n_step: a transition spans up to so many steps.
+        reward_scale, reward_bias: applied to rewards when they are learned from.
+        lowest_reward: the least reward of a step, before scaling; makes returns of truncated episodes lower bounds
+            (`robot_learning.data.returns`). None: such episodes have no bound.
+        imitate: sources whose successful episodes the imitation term copies.
+        frozen: networks by picture key whose features stand for the pictures.
+        instructions: the tasks, sorted, when observations tell one (`task`); task_embeddings: `(tasks, n)`, else one-hot.
+    """
+
+    config_type: ClassVar[type[Any]]
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": ObservationPolicy,
+        "MultiInputPolicy": ObservationPolicy,
+    }
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: Any,
+        config: Any = None,
+        *,
+        batch_size: int = 256,
+        gamma: float = 0.99,
+        n_step: int = 1,
+        online_share: float = 0.5,
+        prior_shares: Mapping[str, float] | None = None,
+        reward_scale: float = 1.0,
+        reward_bias: float = 0.0,
+        lowest_reward: float | None = None,
+        imitate: tuple[str, ...] = (DEMONSTRATIONS,),
+        encoder: EncoderConfig | None = None,
+        frozen: Mapping[str, FeatureEncoder] | None = None,
+        instructions: tuple[str, ...] = (),
+        task_embeddings: np.ndarray | None = None,
+        buffer_size: int = 1_000_000,
+        learning_starts: int = 0,
+        train_freq: int | tuple[int, str] = 1,
+        gradient_steps: int = 1,
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        device: torch.device | str = "cpu",
+        seed: int | None = None,
+        _init_setup_model: bool = True,
+    ) -> None:
+        super().__init__(
+            policy,
+            env,
+            learning_rate=0.0,  # each network has its own, in `config`
+            buffer_size=buffer_size,
+            learning_starts=learning_starts,
+            batch_size=batch_size,
+            gamma=gamma,
+            train_freq=train_freq,
+            gradient_steps=gradient_steps,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device=device,
+            seed=seed,
+            support_multi_env=True,
+            sde_support=False,
+            supported_action_spaces=(Box,),
+        )
+        if self._vec_normalize_env is not None:
+            raise TrainingError(
+                "VecNormalize: this algorithm normalises observations itself; pass the bare environment"
+            )
+        self.config = self.config_type() if config is None else config
+        self.n_step, self.online_share = n_step, online_share
+        self.prior_shares = dict(prior_shares or {})
+        self.reward_scale, self.reward_bias, self.lowest_reward = reward_scale, reward_bias, lowest_reward
+        self.imitate = tuple(imitate)
+        self.encoder_config = encoder or EncoderConfig()
+        self.frozen = dict(frozen or {})
+        self.instructions, self.task_embeddings = tuple(instructions), task_embeddings
+        self.replay: ReplayBuffer | None = None
+        self.offline_updates = 0
+        self.rng = np.random.default_rng(seed)
+        self.normalised = False
+        self.diverged_folder: str | Path = "."
+        if _init_setup_model:
+            self._setup_model()
+
+    # --- what a subclass brings -----------------------------------------------------------------------------------------
+
+    @staticmethod
+    def make_update(features: int, actions: int, config: Any) -> nn.Module:
+        """The networks, with `actor`, optimisers as attributes, and `step(batch) -> metrics`."""
+        raise NotImplementedError
+
+    # --- Stable-Baselines3's hooks --------------------------------------------------------------------------------------
+
+    def _setup_model(self) -> None:
+        self._setup_lr_schedule()
+        self.set_random_seed(self.seed)
+        if self.replay is None:
+            self.replay = self.new_replay()
+        self.policy_kwargs = {
+            "make_update": partial(type(self).make_update, config=self.config),
+            "encoder": self.encoder_config,
+            "frozen": self.frozen,
+            "task_embeddings": self.task_embeddings,
+        }
+        self.policy = self.policy_class(
+            self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
+        )
+        self.policy = self.policy.to(self.device)
+        self._convert_train_freq()
+
+    @property
+    def own_policy(self) -> Any:
+        """`policy`, known to be an `ObservationPolicy`."""
+        return self.policy
+
+    def new_replay(self) -> ReplayBuffer:
+        """An empty replay buffer for this algorithm's observations and actions."""
+        space: gymnasium.Space[Any] = self.observation_space
+        if isinstance(space, Dict) and TASK in space.spaces:
+            space = Dict({key: s for key, s in space.spaces.items() if key != TASK})
+        return ReplayBuffer(
+            space,
+            self.action_space,  # type: ignore[arg-type]
+            capacity=self.buffer_size,
+            gamma=self.gamma,
+            n_step=self.n_step,
+            reward_scale=self.reward_scale,
+            reward_bias=self.reward_bias,
+            lowest_reward=self.lowest_reward,
+            encoders=self.frozen,
+            tasks=self.instructions,
+        )
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        """As Stable-Baselines3's, but pictures stay `(H, W, C)`."""
+        if isinstance(env, VecEnv):
+            return env
+        wrapped = Monitor(env) if monitor_wrapper else env
+        return DummyVecEnv([lambda: wrapped])
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "replay", "policy_kwargs", "diverged_folder"]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        return ["policy", *(f"policy.{name}" for name in self.own_policy.optimizers())], []
+
+    def save_replay_buffer(self, path: Any) -> None:
+        """Save the replay buffer as a folder (`ReplayBuffer.save`)."""
+        assert self.replay is not None
+        self.replay.save(path)
+
+    def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:
+        """Take the replay buffer of a folder; episodes that were under way end there as truncated."""
+        self.replay = ReplayBuffer.load(path, self.frozen)
+        if truncate_last_traj and ONLINE in self.replay.sources:
+            self.replay.cut(ONLINE)
+
+    def _store_transition(
+        self, replay_buffer: Any, buffer_action: np.ndarray, new_obs: Any, reward: Any, dones: Any, infos: Any
+    ) -> None:
+        assert self.replay is not None
+        for index, done in enumerate(dones):
+            before, after, info = _pick(self._last_obs, index), _pick(new_obs, index), infos[index]
+            if done and info.get("terminal_observation") is not None:
+                after = info["terminal_observation"]
+            truncated = bool(done and info.get("TimeLimit.truncated", False))
+            self.replay.add_step(
+                ONLINE,
+                index,
+                _without_task(before),
+                buffer_action[index],
+                float(reward[index]),
+                _without_task(after),
+                terminated=bool(done) and not truncated,
+                truncated=truncated,
+                success=bool(info.get("is_success", info.get("success", False))),
+                task=self._task(before, info),
+            )
+        self._last_obs = new_obs
+
+    def _task(self, observation: Any, info: Mapping[str, Any]) -> str:
+        if isinstance(observation, Mapping) and TASK in observation:
+            return self.instructions[int(np.argmax(observation[TASK]))]
+        return str(info.get("instruction", ""))
+
+    # --- learning -------------------------------------------------------------------------------------------------------
+
+    def add_prior(self, source: str, data: Any, **options: Any) -> None:
+        """Add a `Dataset` (options: `add_dataset`'s) or a Minari dataset or its id to the replay buffer as `source`."""
+        assert self.replay is not None
+        if isinstance(data, Dataset):
+            add_dataset(self.replay, source, data, **options)
+        else:
+            add_minari(self.replay, source, data, **options)
+
+    def pretrain(self, data: Any = None, steps: int = 10_000, callback: BaseCallback | None = None) -> OfflineToOnline:
+        """Learn from data alone, until `steps` offline updates are done in all.
+
+        Args:
+            data: what to learn from, unless it is in the replay buffer already: a `Dataset`, a Minari dataset or its id, a
+                `ReplayBuffer` (which becomes this algorithm's), or several of the first by the name of their source.
+            callback: `on_rollout_start` before and `on_step` after each update, which stops when that returns False.
+
+        Raises:
+            TrainingError: there is nothing to learn from. DivergedError: a loss is not finite.
+        """
+        if isinstance(data, ReplayBuffer):
+            self.replay = data
+            data.n_step = self.n_step
+        elif data is not None:
+            for source, part in data.items() if isinstance(data, Mapping) else [(PRIOR, data)]:
+                self.add_prior(source, part)
+        assert self.replay is not None
+        if not any(self.replay.size(source) for source in self.replay.sources if source != ONLINE):
+            raise TrainingError("pretrain: there is no data to learn from; pass a dataset, or add one with add_prior")
+        if not self.normalised:
+            self.fit_normalisation()
+        if not hasattr(self, "_logger"):
+            from stable_baselines3.common.utils import configure_logger
+
+            self._logger = configure_logger(self.verbose, self.tensorboard_log, "pretrain", True)
+        if callback is not None:
+            callback.init_callback(self)
+            callback.on_training_start(locals(), globals())
+        self.policy.set_training_mode(True)
+        self.own_policy.update.online = False
+        while self.offline_updates < steps:
+            if callback is not None:
+                callback.on_rollout_start()
+            metrics = self._update(self._prior_mixture())
+            self.offline_updates += 1
+            for name, value in metrics.items():
+                self.logger.record_mean(f"train/{name}", value)
+            if self.offline_updates % 1000 == 0:
+                self.logger.dump(self.offline_updates)
+            if callback is not None and not callback.on_step():
+                break
+        if callback is not None:
+            callback.on_training_end()
+        return self
+
+    def train(self, gradient_steps: int, batch_size: int) -> None:
+        """Gradient steps on batches that mix experience with prior data; called by `learn`."""
+        assert self.replay is not None
+        if not self.normalised and any(self.replay.size(s) for s in self.replay.sources if s != ONLINE):
+            self.fit_normalisation()
+        self.policy.set_training_mode(True)
+        self.own_policy.update.online = True
+        for _ in range(gradient_steps):
+            for name, value in self._update(self._online_mixture()).items():
+                self.logger.record_mean(f"train/{name}", value)
+        self._n_updates += gradient_steps
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def fit_normalisation(self) -> None:
+        """Standardise vectors by the mean and spread they have in what is learned from at present."""
+        assert self.replay is not None
+        rng = np.random.default_rng(0)
+        batch = self.replay.sample(NORMALISE_FROM, self._prior_mixture(), rng)
+        encoder = self.own_policy.encoder
+        columns = {key: batch.observation[key].reshape(len(batch), -1) for key in encoder.spec.vectors}
+        encoder.set_normalisation(
+            {key: column.mean(0, dtype=np.float64) for key, column in columns.items()},
+            {key: column.std(0, dtype=np.float64) for key, column in columns.items()},
+        )
+        self.normalised = True
+
+    def _prior_mixture(self) -> dict[str, float]:
+        assert self.replay is not None
+        names = [s for s in self.replay.sources if s != ONLINE and self.replay.size(s)]
+        shares = {name: self.prior_shares.get(name, 0.0 if self.prior_shares else 1.0) for name in names}
+        total = sum(shares.values())
+        if names and total <= 0:
+            raise TrainingError(f"prior_shares {self.prior_shares} leave nothing of the sources there are: {names}")
+        return {name: share / total for name, share in shares.items() if share > 0}
+
+    def _online_mixture(self) -> dict[str, float]:
+        assert self.replay is not None
+        prior = self._prior_mixture()
+        if not prior:
+            return {ONLINE: 1.0}
+        if ONLINE not in self.replay.sources or not self.replay.size(ONLINE):
+            return prior
+        mixture = {name: (1 - self.online_share) * share for name, share in prior.items()}
+        return {**mixture, ONLINE: self.online_share}
+
+    def _update(self, mixture: Mapping[str, float]) -> dict[str, float]:
+        """One gradient step; the subclass's `step` does it."""
+        assert self.replay is not None
+        transitions = self.replay.sample(self.batch_size, mixture, self.rng)
+        optimizer = self.own_policy.encoder_optimizer
+        if optimizer is not None:
+            optimizer.zero_grad(set_to_none=True)
+        metrics: dict[str, float] = self.own_policy.update.step(self.batch(transitions))
+        if not all(map(math.isfinite, metrics.values())):
+            self._report_divergence(metrics, transitions)
+        if optimizer is not None:
+            optimizer.step()
+        return metrics
+
+    def batch(self, transitions: Transitions) -> Batch:
+        """Transitions as the networks see them; pictures cut at random."""
+        assert self.replay is not None
+        sources = self.replay.sources
+        copied = np.isin(transitions.source, [i for i, name in enumerate(sources) if name in self.imitate])
+        online = transitions.source == (sources.index(ONLINE) if ONLINE in sources else -1)
+        features = self._features(transitions.observation, transitions.task)
+        with torch.no_grad():
+            following = self._features(transitions.next_observation, transitions.task)
+        plain = {
+            name: self._tensor(getattr(transitions, name)) for name in ("action", "reward", "discount", "mc_return")
+        }
+        return Batch(
+            features,
+            following,
+            **plain,
+            imitate=self._tensor(copied & transitions.success),
+            online=self._tensor(online),
+        )
+
+    def _features(self, observation: Mapping[str, np.ndarray], task: np.ndarray) -> Tensor:
+        encoder = self.own_policy.encoder
+        parts = {key: self._tensor(observation[key]) for key in encoder.spec.vectors}
+        for key in encoder.spec.images:
+            crop = random_crop(observation[key], np.arange(len(task)), encoder.spec.image_size, self.rng)
+            parts[key] = crop.to(self.device)
+        told = self._tensor(np.eye(encoder.spec.tasks, dtype=np.float32)[task]) if encoder.spec.tasks else None
+        features: Tensor = encoder(parts, told)
+        return features
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
+
+    def _report_divergence(self, metrics: dict[str, float], transitions: Transitions) -> None:
+        path = Path(self.diverged_folder) / f"diverged_{self.offline_updates}_{self.num_timesteps}.safetensors"
+        flat = {f"observation/{k}": v for k, v in transitions.observation.items()}
+        flat |= {f"next_observation/{k}": v for k, v in transitions.next_observation.items()}
+        flat |= {k: v for k, v in vars(transitions).items() if isinstance(v, np.ndarray)}
+        save_file({k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in flat.items()}, path)
+        wrong = {name: value for name, value in metrics.items() if not math.isfinite(value)}
+        raise DivergedError(
+            f"not finite after {self.offline_updates} offline and {self._n_updates} online updates: {wrong}; the batch is in "
+            f"{path}. Go on from the last save with a lower learning rate, and look for outliers in rewards and observations."
+        )
+
+    # --- the whole state ------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that the next step depends on, besides the replay buffer."""
+        tensors = {f"policy/{k}": v for k, v in self.policy.state_dict().items()}
+        for name, optimizer in self.own_policy.optimizers().items():
+            for index, slots in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer/{name}/{index}/{k}": torch.as_tensor(v) for k, v in slots.items()}
+        counters = {name: getattr(self, name) for name in _COUNTERS}
+        generators = {"rng": self.rng.bit_generator.state, "actions": self.action_space.np_random.bit_generator.state}
+        tensors["torch_rng"] = torch.get_rng_state()
+        tensors["counters"] = _packed({**counters, "normalised": self.normalised})
+        tensors["generators"] = _packed(generators)
+        return tensors
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue from what `state` returned; the algorithm was made with the same arguments."""
+        prefix = "policy/"
+        self.policy.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
+        for name, optimizer in self.own_policy.optimizers().items():
+            state = optimizer.state_dict()
+            prefix = f"optimizer/{name}/"
+            for key in (key[len(prefix) :] for key in tensors if key.startswith(prefix)):
+                index, slot = key.split("/")
+                state["state"].setdefault(int(index), {})[slot] = tensors[prefix + key].clone()
+            optimizer.load_state_dict(state)
+        for name, value in _unpacked(tensors["counters"]).items():
+            setattr(self, name, value)
+        generators = _unpacked(tensors["generators"])
+        self.rng.bit_generator.state = generators["rng"]
+        self.action_space.np_random.bit_generator.state = generators["actions"]
+        torch.set_rng_state(tensors["torch_rng"])
+
+
+_COUNTERS = ("num_timesteps", "_episode_num", "_n_updates", "offline_updates")
+
+
+def _packed(data: Any) -> Tensor:
+    return torch.from_numpy(np.frombuffer(json.dumps(data).encode(), np.uint8).copy())
+
+
+def _unpacked(tensor: Tensor) -> Any:
+    return json.loads(tensor.numpy().tobytes())
+
+
+def _pick(observation: Any, index: int) -> Any:
+    if isinstance(observation, Mapping):
+        return {key: value[index] for key, value in observation.items()}
+    return observation[index]
+
+
+def _without_task(observation: Any) -> Any:
+    if isinstance(observation, Mapping):
+        return {key: value for key, value in observation.items() if key != TASK}
+    return observation
+
+
+__all__ = ["DEMONSTRATIONS", "ONLINE", "PLAIN", "PRIOR", "Batch", "DivergedError", "OfflineToOnline", "TrainingError"]
