@@ -51,13 +51,23 @@ def recording(graph) -> Whole:
     """The same with a recorder that the gate watches: one episode committed, a second in progress."""
     running = Whole(graph, recorder=True)
     running.until_acting()
-    running.call("recorder/start")
-    running.until_acting()
+    start_recording(running)
     running.call("recorder/stop")
     running.graph.until(lambda: episodes(running) == 1, "the first episode on the disk")
-    running.call("recorder/start")
-    running.until_acting()
+    start_recording(running)
     return running
+
+
+def start_recording(running: Whole) -> None:
+    """Start an episode and wait for some of its frames: a recorder may hear of the robot later than of the service."""
+
+    def frames() -> int:
+        status = running.diagnostics.get("/recorder", DiagnosticStatus())
+        return int({item.key: item.value for item in status.values}.get("frames", 0))
+
+    running.diagnostics.pop("/recorder", None)
+    running.call("recorder/start")
+    running.graph.until(lambda: frames() >= 3, "frames of the episode")
 
 
 def episodes(running: Whole) -> int:
@@ -186,8 +196,7 @@ def test_recorder_killed(graph) -> None:
     assert episodes(running) == 1
     running.recorder = running.start("recorder", dataset=str(running.dataset), task="open the drawer")
     running.until_acting()
-    running.call("recorder/start")
-    running.until_acting()
+    start_recording(running)
     running.call("recorder/stop")
     graph.until(lambda: episodes(running) == 2, "the next episode after the kill")
 
@@ -204,8 +213,7 @@ def test_disk_full_while_recording(graph, monkeypatch) -> None:
     monkeypatch.setattr(subprocess, "Popen", small_disk)
     running = Whole(graph, recorder=True)
     running.until_acting()
-    running.call("recorder/start")
-    running.until_acting()
+    start_recording(running)
     running.call("recorder/stop")
     graph.until(lambda: episodes(running) == 1, "the first episode on the disk")
     running.call("recorder/start")
