@@ -9,6 +9,7 @@ All randomness is torch's global generator, `self.rng` and the action space's; e
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch import Tensor, nn
 
 from robot_learning.algorithms.observation_policy import TASK, EncoderConfig, ObservationPolicy
+from robot_learning.contract import Contract
 from robot_learning.data import Dataset
 from robot_learning.data.minari_import import add_minari
 from robot_learning.data.observations import PLAIN, FeatureEncoder
@@ -38,6 +40,7 @@ from robot_learning.data.replay_batch import Transitions
 from robot_learning.data.transitions import add_dataset
 from robot_learning.errors import UserError
 from robot_learning.networks.augmentation import random_crop
+from robot_learning.policies import Checkpoint, actor_checkpoint
 
 ONLINE, PRIOR, DEMONSTRATIONS = "online", "prior", "demonstrations"  # sources of the replay buffer
 NORMALISE_FROM = 20_000  # transitions that the normalisation is estimated from
@@ -418,6 +421,17 @@ class OfflineToOnline(OffPolicyAlgorithm):
             f"not finite after {self.offline_updates} offline and {self._n_updates} online updates: {wrong}; the batch is in "
             f"{path}. Go on from the last save with a lower learning rate, and look for outliers in rewards and observations."
         )
+
+    def checkpoint(
+        self, contract: Contract, tasks: list[str], *, sample: bool, facts: Mapping[str, Any], success: list[str]
+    ) -> Checkpoint:
+        """The policy so far, to be deployed; `tasks` are its instructions in the order of the one-hot."""
+        training = {"algorithm": type(self).__name__, "training": dataclasses.asdict(self.config)}
+        policy = self.own_policy
+        return actor_checkpoint(
+            policy.encoder, policy.update.actor, contract, tasks,
+            sample=sample, training=training, facts=facts, success=success,
+        )  # fmt: skip
 
     # --- the whole state ------------------------------------------------------------------------------------------------
 

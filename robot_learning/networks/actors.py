@@ -64,6 +64,7 @@ class SquashedGaussianActor(nn.Module):
     ) -> None:
         super().__init__()
         self.features, self.actions, self.log_std_range = features, actions, log_std_range
+        self.hidden, self.layer_norm = tuple(hidden), layer_norm
         self.mlp = StackedMLP(features, hidden, 2 * actions, 1, layer_norm, initialisation)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """Policies: the protocol, checkpoints, and the blending of action chunks."""
 
+from robot_learning.policies.actor_policy import ActorPolicy, actor_checkpoint
 from robot_learning.policies.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -16,6 +17,7 @@ from robot_learning.policies.policy import ObservationError, Policy, UnknownTask
 
 __all__ = [
     "ActionChunks",
+    "ActorPolicy",
     "Blending",
     "Checkpoint",
     "CheckpointError",
@@ -26,6 +28,7 @@ __all__ = [
     "Policy",
     "StatisticsError",
     "UnknownTaskError",
+    "actor_checkpoint",
     "check_observation",
     "load_policy",
     "read_checkpoint",
