@@ -165,6 +165,7 @@ class Graph:
         self.executor.shutdown()
         if self.killed:
             _left_alone.extend([self.context, *self.nodes])
+            DOMAINS.remove(int(self.domain))
             return
         for node in self.nodes:
             node.destroy_node()
