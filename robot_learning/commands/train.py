@@ -1,46 +1,80 @@
 """Train a policy on a dataset.
 
     robot-learning train bc --dataset datasets/drawer --run runs/drawer
+    robot-learning train cal_ql --dataset datasets/drawer --play datasets/play --tasks open_drawer --run runs/open
     robot-learning train bc --run runs/drawer --resume
 
 Ctrl-C saves and stops; --resume goes on to the same weights as without the pause. Curves: tensorboard --logdir runs
+What cal_ql has learned from data is bettered by practice: robot-learning finetune runs/open
 """
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 from rich.console import Console
+from tyro.conf import arg, subcommand
 
 from robot_learning.commands.main import INTERRUPTED, OK
 from robot_learning.training.config import TrainConfig
-from robot_learning.training.offline import train
+from robot_learning.training.offline import TrainResult, train
+from robot_learning.training.online import RLResult, learn
+from robot_learning.training.rl_config import CalQLRun
+
+RESUME = "Go on with the run in --run, whose config.yaml then overrides the other flags."
+
+
+@dataclass(frozen=True)
+class BC:
+    """Behaviour cloning with action chunks."""
+
+    resume: Annotated[bool, arg(help=RESUME)] = False
+    training: Annotated[TrainConfig, arg(name="")] = field(default_factory=TrainConfig)
+
+    def go(self) -> TrainResult:
+        """Train."""
+        return train(self.training, resume=self.resume)
+
+
+@dataclass(frozen=True)
+class CalQL:
+    """Calibrated conservative Q-learning, to be bettered by practice."""
+
+    resume: Annotated[bool, arg(help=RESUME)] = False
+    training: Annotated[CalQLRun, arg(name="")] = field(default_factory=CalQLRun)
+
+    def go(self) -> RLResult:
+        """Train."""
+        return learn(self.training, resume=self.resume)
+
+
+Algorithm = (
+    Annotated[BC, subcommand("bc", prefix_name=False)] | Annotated[CalQL, subcommand("cal_ql", prefix_name=False)]
+)
 
 
 @dataclass(frozen=True)
 class Config:
     """Flags of `robot-learning train`."""
 
-    algorithm: tyro.conf.Positional[Literal["bc"]]
-    """bc: behaviour cloning with action chunks."""
-    resume: bool = False
-    """Go on with the run in --run, whose config.yaml then overrides the other flags."""
-    training: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+    algorithm: tyro.conf.OmitSubcommandPrefixes[Annotated[Algorithm, arg(name="")]]
 
 
 def run(config: Config) -> int:
     """Train; exit code 130 when stopped by Ctrl-C."""
-    console = Console(stderr=True)
-    result = train(dataclasses.replace(config.training, algorithm=config.algorithm), resume=config.resume)
+    console, job = Console(stderr=True), config.algorithm
+    result = job.go()
     if not result.finished:
-        console.print(
-            f"Stopped at step {result.step}. Go on with: "
-            f"robot-learning train {config.algorithm} --run {result.run} --resume"
-        )
+        done = result.step if isinstance(result, TrainResult) else result.offline_steps
+        name = "bc" if isinstance(job, BC) else job.training.algorithm
+        console.print(f"Stopped at step {done}. Go on with: robot-learning train {name} --run {result.run} --resume")
         return INTERRUPTED
-    loss = result.metrics.get("train/loss", float("nan"))
-    console.print(f"Trained {result.step} steps, loss {loss:.3f}. Policy: {result.run / 'checkpoints' / 'last'}")
+    if isinstance(result, TrainResult):
+        loss = result.metrics.get("train/loss", float("nan"))
+        console.print(f"Trained {result.step} steps, loss {loss:.3f}. Policy: {result.run / 'checkpoints' / 'last'}")
+    else:
+        console.print(f"Trained {result.offline_steps} updates. Policy: {result.run / 'checkpoints' / 'last'}")
+        console.print(f"Practise with it: robot-learning finetune {result.run}")
     return OK

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,14 +65,29 @@ class TrainConfig:
 
 def write_config(run: Path, config: TrainConfig) -> None:
     """Write the resolved config, with the version that made it."""
+    save_plain(run, config)
+
+
+def read_config(run: Path) -> TrainConfig:
+    """Reverse of `write_config`.
+
+    Raises:
+        RunError: the run has no config, or one this version does not understand.
+    """
+    config: TrainConfig = read_as(run, lambda data: TrainConfig)
+    return config
+
+
+def save_plain(run: Path, config: Any) -> None:
+    """Write a dataclass as `config.yaml`, with the version that made it."""
     partial = run / f".{FILE}.tmp"
     data = {"package_version": robot_learning.__version__, **_plain(config)}
     partial.write_text(yaml.safe_dump(data, sort_keys=False))
     os.replace(partial, run / FILE)
 
 
-def read_config(run: Path) -> TrainConfig:
-    """Reverse of `write_config`.
+def read_as(run: Path, kind: Callable[[dict[str, Any]], type[Any]]) -> Any:
+    """The dataclass in a run's `config.yaml`, of the class that `kind` chooses by the data.
 
     Raises:
         RunError: the run has no config, or one this version does not understand.
@@ -82,10 +98,9 @@ def read_config(run: Path) -> TrainConfig:
     try:
         data = yaml.safe_load(path.read_text())
         data.pop("package_version", None)
-        config: TrainConfig = _build(TrainConfig, data)
-    except (yaml.YAMLError, AttributeError, TypeError) as error:
+        return _build(kind(data), data)
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} is not a training config of this version: {error}") from error
-    return config
 
 
 def _plain(value: Any) -> Any:
@@ -106,7 +121,7 @@ def _build(kind: Any, data: Any) -> Any:
 def _value(hint: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(hint):
         return _build(hint, value)
-    if typing.get_origin(hint) is tuple:
+    if isinstance(value, list):
         return tuple(value)
     if typing.get_origin(hint) in (types.UnionType, typing.Union) or not isinstance(hint, type):
         return value

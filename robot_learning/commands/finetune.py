@@ -1,0 +1,80 @@
+"""Better a policy by practice.
+
+    robot-learning finetune runs/open --run runs/open_practised --steps 20000
+    robot-learning finetune runs/open --run runs/open_practised --resume
+
+The first argument is the run of `robot-learning train cal_ql`, or a checkpoint in it. Ctrl-C finishes the episode, saves and
+stops; --resume goes on to the same weights as without the pause, and after a kill from the last save.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from robot_learning.commands.main import INTERRUPTED, OK
+from robot_learning.training.config import FILE
+from robot_learning.training.online import learn
+from robot_learning.training.rl_config import continuing
+from robot_learning.training.run_state import RunError, load_state
+
+
+@dataclass(frozen=True)
+class Config:
+    """Flags of `robot-learning finetune`."""
+
+    checkpoint: tyro.conf.Positional[str]
+    """Folder of the run to go on from, or of one of its checkpoints (the run's last state counts)."""
+    run: str = ""
+    """Folder of the new run; beside the old one, with `_practised` added, when not given."""
+    steps: int = 20_000
+    """Steps of the environment to practise for."""
+    resume: bool = False
+    """Go on with the run in --run, whose config.yaml then overrides the other flags."""
+    env: str | None = None
+    """Another registered environment than in training."""
+    updates_per_step: int | None = None
+    """Gradient steps at each step of the environment; as in training when not given."""
+    evaluate_every: int | None = None
+    """Steps between evaluations in the simulator."""
+    evaluate_episodes: int | None = None
+    """Episodes of each task at each evaluation."""
+    keep_every: int | None = None
+    """Steps between checkpoints that stay."""
+    seed: int | None = None
+    """Another seed for the starts of the episodes."""
+
+
+def run(config: Config) -> int:
+    """Practise; exit code 130 when stopped by Ctrl-C."""
+    console = Console(stderr=True)
+    base = _run_of(Path(config.checkpoint))
+    folder = config.run or str(base.with_name(f"{base.name}_practised"))
+    saved = load_state(base)
+    if saved is None:
+        raise RunError(
+            f"{base} has saved nothing to go on from; train it first: robot-learning train cal_ql --run {base} ..."
+        )
+    names = ("env", "updates_per_step", "evaluate_every", "evaluate_episodes", "keep_every", "seed")
+    changes = {name: getattr(config, name) for name in names}
+    steps = int(saved[1].get("steps", 0)) + config.steps
+    result = learn(continuing(base, {**changes, "run": folder, "online_steps": steps}), resume=config.resume)
+    if not result.finished:
+        console.print(
+            f"Stopped at step {result.online_steps}. Go on with: "
+            f"robot-learning finetune {config.checkpoint} --run {folder} --resume"
+        )
+        return INTERRUPTED
+    console.print(f"Practised {result.online_steps} steps. Policy: {result.run / 'checkpoints' / 'last'}")
+    return OK
+
+
+def _run_of(path: Path) -> Path:
+    """The run that a path names: itself, or the one whose `checkpoints/` it is in."""
+    for folder in (path, *path.parents[:2]):
+        if (folder / FILE).is_file():
+            return folder
+    raise RunError(f"{path} is neither a run nor a checkpoint of one: expected a {FILE} there or two folders above")

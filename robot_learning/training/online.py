@@ -1,0 +1,289 @@
+"""Offline-to-online reinforcement learning: a run that pretrains on data and practises in an environment.
+
+config.yaml                   everything that fixes the result
+metrics.jsonl, events.out.*   the curves, as text and for TensorBoard
+training_state.safetensors    networks, optimisers, random generators, counters
+replay/                       data and practice, saved as it grows
+checkpoints/last, offline, best, step_N
+
+A run stops and saves at the end of an episode, where the algorithm, the replay buffer and the number of the next episode are all
+there is to know; so it goes on as if it had not stopped. After a kill it goes on from the last save.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
+
+from robot_learning.algorithms.offline_to_online import OfflineToOnline
+from robot_learning.data.replay import ReplayBuffer
+from robot_learning.envs.task_observation import SeededEpisodes
+from robot_learning.policies import save_checkpoint
+from robot_learning.training.config import FILE as CONFIG_FILE
+from robot_learning.training.evaluation import evaluate
+from robot_learning.training.interrupt import StopRequest
+from robot_learning.training.metrics import MetricsLog
+from robot_learning.training.practice_data import add_data, contract_of, instructions_of, make_algorithm, make_env
+from robot_learning.training.progress import ProgressBar
+from robot_learning.training.rl_config import RLConfig, name_of, read_rl_config, write_rl_config
+from robot_learning.training.run_state import FILE as STATE_FILE
+from robot_learning.training.run_state import RunError, load_state, save_state
+
+REPLAY = "replay"
+RECENT = 20  # episodes that the success shown in the progress bar is taken over
+
+
+@dataclass(frozen=True)
+class RLResult:
+    """Where the run is, how far each phase got, whether it is finished, and the last evaluation (None without one)."""
+
+    run: Path
+    offline_steps: int
+    online_steps: int
+    finished: bool
+    success: float | None
+
+
+@dataclass
+class _Progress:
+    """What the training state keeps besides tensors; JSON-able."""
+
+    steps: int = 0
+    episodes: int = 0
+    seconds: float = 0.0
+    best: float = -1.0
+    success: list[str] = field(default_factory=list)
+    rate: float | None = None
+    evaluated_at: int = 0
+    kept_at: int = 0
+    recent: list[bool] = field(default_factory=list)
+
+
+class _StopTraining(Exception):
+    """Raised between two rounds of collecting and updating, where the state is whole."""
+
+
+def learn(config: RLConfig, resume: bool = False) -> RLResult:
+    """Pretrain for `offline_steps`, practise for `online_steps`, until both are done or Ctrl-C is pressed.
+
+    Args:
+        resume: go on with the run in `config.run` where there is one; its own config.yaml then holds, not `config`.
+
+    Raises:
+        RunError: the run exists and `resume` is false, or there is nothing to start from. DivergedError: a loss is not finite.
+        ContractError, ReplayError, DatasetError: the data does not fit.
+    """
+    run = Path(config.run)
+    started = (run / CONFIG_FILE).is_file()
+    if started:
+        if not resume:
+            raise RunError(f"{run} already holds a run; go on with it (--resume) or choose another folder (--run)")
+        config = dataclasses.replace(read_rl_config(run), run=str(run))
+    torch.set_num_threads(config.threads)
+    env = make_env(config)
+    try:
+        algorithm = make_algorithm(config, env)
+        progress = _restore(config, algorithm, env)
+        run.mkdir(parents=True, exist_ok=True)
+        if not started:
+            write_rl_config(run, config)
+        return _Loop(config, run, env, algorithm, progress).go()
+    finally:
+        env.close()
+
+
+def _restore(config: RLConfig, algorithm: OfflineToOnline, env: SeededEpisodes) -> _Progress:
+    """What the run itself has saved, else what the run it starts from has, else the data."""
+    for folder in (Path(config.run), Path(config.start)) if config.start else (Path(config.run),):
+        saved = load_state(folder)
+        if saved is None:
+            continue
+        algorithm.load_state(saved[0])
+        algorithm.load_replay_buffer(folder / REPLAY)
+        if folder == Path(config.run):
+            return _Progress(**saved[1])
+        return _Progress(episodes=saved[1]["episodes"])
+    if config.start:
+        raise RunError(
+            f"{config.start} has no {STATE_FILE} to go on from; name the folder of a run of `robot-learning train`"
+        )
+    add_data(config, algorithm, env)
+    return _Progress()
+
+
+class _Loop(BaseCallback):
+    """Watches over both phases: shows progress, logs, saves, evaluates, and stops where the state is whole."""
+
+    def __init__(
+        self, config: RLConfig, run: Path, env: SeededEpisodes, algorithm: OfflineToOnline, progress: _Progress
+    ) -> None:
+        super().__init__()
+        self.config, self.run, self.env, self.algorithm, self.progress = config, run, env, algorithm, progress
+        algorithm.diverged_folder = run
+        algorithm.set_logger(Logger(folder=None, output_formats=[]))
+        self._stop: StopRequest | None = None
+        self._bar: ProgressBar | None = None
+        self._at_end = True  # of an episode: nothing is under way
+        self._began = time.monotonic() - progress.seconds
+        self._saved = time.monotonic()
+        self._recent = deque(progress.recent, maxlen=RECENT)
+
+    @property
+    def step(self) -> int:
+        """Offline updates and steps of practice together, which the curves are drawn over."""
+        return self.algorithm.offline_updates + self.algorithm.num_timesteps
+
+    def go(self) -> RLResult:
+        """Run to the end or to Ctrl-C."""
+        config, algorithm = self.config, self.algorithm
+        self._log = MetricsLog(self.run, self.step)
+        finished = False
+        try:
+            with StopRequest() as self._stop:
+                try:
+                    self._pretrain()
+                    self._practise()
+                    finished = True
+                except _StopTraining:
+                    pass
+            last = self.progress.evaluated_at < algorithm.num_timesteps or self.progress.rate is None
+            if finished and config.evaluate_every and last:
+                self._evaluate()
+            self._save()
+        finally:
+            self._log.close()
+        rate = self.progress.rate
+        return RLResult(self.run, algorithm.offline_updates, algorithm.num_timesteps, finished, rate)
+
+    def _pretrain(self) -> None:
+        if self.algorithm.offline_updates >= self.config.offline_steps:
+            return
+        title = f"train {name_of(self.config)}"
+        with ProgressBar(title, self.config.offline_steps, "updates", self.algorithm.offline_updates) as self._bar:
+            self.algorithm.pretrain(steps=self.config.offline_steps, callback=self)
+        self._save_policy("offline")
+        self._save()
+
+    def _practise(self) -> None:
+        """`learn` up to the number of steps in all."""
+        algorithm, wanted = self.algorithm, self.config.online_steps
+        if algorithm.num_timesteps >= wanted:
+            return
+        if self.config.evaluate_every and not algorithm.num_timesteps:
+            self._evaluate()
+        self.env.episode = self.progress.episodes
+        self.env.env.episodes = self.progress.episodes  # type: ignore[attr-defined]
+        with ProgressBar(f"practise {name_of(self.config)}", wanted, "steps", algorithm.num_timesteps) as self._bar:
+            left = wanted - algorithm.num_timesteps
+            algorithm.learn(left, callback=self, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
+        self._log_metrics()
+
+    # --- what Stable-Baselines3 calls ------------------------------------------------------------------------------------
+
+    def _on_rollout_start(self) -> None:
+        """Between two rounds: the updates of the last step are done."""
+        assert self._stop is not None
+        if not self._at_end:
+            return
+        if self._stop.requested:
+            raise _StopTraining
+        practised, config, progress = self.algorithm.num_timesteps, self.config, self.progress
+        if config.evaluate_every and practised >= progress.evaluated_at + config.evaluate_every:
+            self._evaluate()
+        if config.keep_every and practised >= progress.kept_at + config.keep_every:
+            progress.kept_at = practised - practised % config.keep_every
+            self._save_policy(f"step_{progress.kept_at}")
+        if time.monotonic() - self._saved > config.save_every:
+            self._save()
+
+    def _on_step(self) -> bool:
+        assert self._bar is not None
+        dones = self.locals.get("dones")
+        if dones is None:  # an update on data alone
+            self._bar.update(self.algorithm.offline_updates, self._words())
+        else:
+            self._at_end = bool(dones[0])
+            if self._at_end:
+                self.progress.episodes += 1
+                self._recent.append(bool(self.locals["infos"][0].get("is_success", False)))
+            self._bar.update(self.algorithm.num_timesteps, self._words())
+        if self.step % self.config.log_every == 0:
+            self._log_metrics()
+        return True
+
+    # --- what is written --------------------------------------------------------------------------------------------------
+
+    def _words(self) -> str:
+        parts = []
+        if self._recent:
+            parts.append(f"success {sum(self._recent)}/{len(self._recent)}")
+        if self.progress.rate is not None:
+            parts.append(f"evaluated {self.progress.rate:.0%}")
+        return " · ".join(parts)
+
+    def _log_metrics(self) -> None:
+        values = {name: float(value) for name, value in self.algorithm.logger.name_to_value.items()}
+        values = {name: value for name, value in values.items() if name.startswith("train/") and math.isfinite(value)}
+        self.algorithm.logger.name_to_value.clear()
+        self.algorithm.logger.name_to_count.clear()
+        if self._recent and self.algorithm.num_timesteps:
+            values["practice/success"] = sum(self._recent) / len(self._recent)
+        if values:
+            self._log.log(self.step, {**values, "time/seconds": time.monotonic() - self._began})
+
+    def _evaluate(self) -> None:
+        """Success in the simulator, on seeds of its own; the random state of training does not notice."""
+        config, progress, practised = self.config, self.progress, self.algorithm.num_timesteps
+        path = self._save_policy("last")
+        with torch.random.fork_rng(devices=[]):
+            result = evaluate(
+                path,
+                config.tasks,
+                episodes=config.evaluate_episodes,
+                seed=config.evaluate_seed,
+                processes=config.evaluate_processes,
+            )
+        progress.success, progress.rate = result.lines(), result.rate
+        progress.evaluated_at = practised - practised % config.evaluate_every
+        self._log.log(self.step, {f"success/{name}": task.rate for name, task in result.tasks.items()})
+        if result.rate > progress.best:
+            progress.best = result.rate
+            self._save_policy("best")
+
+    def _save(self) -> None:
+        """Policy and replay first: after a crash before the last rename the state is the older one."""
+        self._save_policy("last")
+        replay: ReplayBuffer | None = self.algorithm.replay
+        assert replay is not None
+        replay.save(self.run / REPLAY)
+        self.progress.seconds, self.progress.recent = time.monotonic() - self._began, list(self._recent)
+        self.progress.steps = self.algorithm.num_timesteps
+        save_state(self.run, self.algorithm.state(), dataclasses.asdict(self.progress))
+        self._saved = time.monotonic()
+
+    def _save_policy(self, name: str) -> Path:
+        config, algorithm = self.config, self.algorithm
+        facts: dict[str, Any] = {
+            "Algorithm": name_of(config),
+            "Data": ", ".join(Path(folder).name for folder in (*config.dataset, *config.play)),
+            "Offline updates": algorithm.offline_updates,
+            "Practice": f"{algorithm.num_timesteps} steps in {self.progress.episodes} episodes",
+            "Seed": config.seed,
+        }
+        made = algorithm.checkpoint(
+            contract_of(self.env),
+            instructions_of(self.env),
+            sample=config.sample,
+            facts=facts,
+            success=self.progress.success,
+        )
+        return save_checkpoint(self.run / "checkpoints" / name, made)
