@@ -1,8 +1,9 @@
 """For every test of a node: real rclpy over real DDS, on this machine only, each corner of the graph in a domain of its own.
 
 Fast DDS keeps mutexes in shared memory, and a process that dies by SIGKILL may hold one for ever: who then sends to its port, or
-leaves the graph, waits where no signal reaches it. So what one test kills must not meet the next (another domain has other
-ports), and a test's own participant that has met a killed one is not taken down but left alone until the process ends.
+leaves the graph, waits where no signal reaches it, or crashes. So what one test kills must not meet the next (another domain has
+other ports), and the process of the tests itself takes no part in the shared memory: it speaks UDP with the nodes, which among
+themselves use the package's profile.
 """
 
 import os
@@ -17,9 +18,8 @@ from pathlib import Path
 
 import pytest
 
-DOMAINS = random.SystemRandom().sample(
-    range(1, 101), 100
-)  # above 101 their ports are those that Linux gives to clients
+# above 101 their ports are those that Linux gives to clients
+DOMAINS = random.SystemRandom().sample(range(1, 101), 100)
 os.environ["ROS_DOMAIN_ID"] = str(DOMAINS[0])
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -45,27 +45,14 @@ def _shared_memory() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _profile() -> None:
-    profile = paths.config("fastdds.xml")
-    if profile.is_file():
-        os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(profile))
-
-
-_left_alone: list[object] = []  # nodes and contexts of graphs in which a process was killed
-_exit_status = 0
-
-
-def pytest_sessionfinish(exitstatus: int) -> None:
-    global _exit_status
-    _exit_status = int(exitstatus)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_unconfigure() -> None:
-    if _left_alone:  # the interpreter would take them down
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(_exit_status)
+def _profiles() -> None:
+    """Fast DDS reads its profile once a process, here that of the tests; processes that are started get the package's."""
+    os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(Path(__file__).parent / "udp.xml")
+    context = rclpy.Context()
+    context.init()
+    Node("first", context=context).destroy_node()
+    context.try_shutdown()
+    os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(paths.config("fastdds.xml"))
 
 
 class Graph:
@@ -75,7 +62,6 @@ class Graph:
         self.folder = folder
         DOMAINS.append(DOMAINS.pop(0))
         self.domain = os.environ["ROS_DOMAIN_ID"] = str(DOMAINS[0])  # also for processes that a test starts by itself
-        self.killed = False
         self.context = rclpy.Context()
         self.context.init()
         self.executor = SingleThreadedExecutor(context=self.context)
@@ -111,7 +97,6 @@ class Graph:
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """Kill a process of this corner (SIGKILL)."""
-        self.killed = True
         process.kill()
         process.wait()
 
@@ -163,10 +148,6 @@ class Graph:
             except subprocess.TimeoutExpired:
                 self.kill(process)
         self.executor.shutdown()
-        if self.killed:
-            _left_alone.extend([self.context, *self.nodes])
-            DOMAINS.remove(int(self.domain))
-            return
         for node in self.nodes:
             node.destroy_node()
         self.context.try_shutdown()

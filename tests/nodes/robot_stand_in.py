@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Bool, Header, String
@@ -96,6 +97,12 @@ class Robot:
         self.requested.publish(message)
         self.action.publish(message)
         self.sent.append(values.astype(np.float32))
+
+    def say(self, success: bool) -> None:
+        """The task is done, or not; returns when the recorder has the message."""
+        self.success.publish(Bool(data=success))
+        assert self.success.wait_for_all_acked(Duration(seconds=30.0))
+        self.spin()
 
     def ticks(self, count: int, source: str = "policy") -> None:
         """So many ticks of sensors and actions, each once the recorder has counted the one before."""

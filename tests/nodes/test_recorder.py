@@ -12,7 +12,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
-from std_msgs.msg import Bool, String
+from std_msgs.msg import String
 
 from robot_learning.commands.dataset_from_bag import Config, run
 from robot_learning.data import Dataset
@@ -69,7 +69,7 @@ def test_live_frames_equal_those_of_the_bag(graph: Any, tmp_path: Path, dataset:
     require_ok(robot, "start")
     robot.ticks(3)
     robot.ticks(2, "teleop")
-    robot.success.publish(Bool(data=True))
+    robot.say(success=True)
     robot.ticks(2)
     require_ok(robot, "stop")
     bag = find_bags(dataset)[0]

@@ -41,7 +41,7 @@ def test_other_files_stay(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def locks_of(pid: int | str) -> set[Path]:
+def locks_of(pid: int) -> set[Path]:
     """The lock files of segments, not ports, that a process holds open."""
     held = {Path(os.readlink(link)) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
     return {path for path in held if path.parent == FOLDER and path.name.endswith("_el") and "port" not in path.name}
@@ -50,9 +50,10 @@ def locks_of(pid: int | str) -> set[Path]:
 def test_a_killed_node_leaves_segments_that_can_be_told_from_a_living_ones(graph, tmp_path: Path) -> None:
     """Holds what the module believes about Fast DDS against the one that is installed, seen through links to its files."""
     node = graph.node()
-    process = graph.start("safety_gate")
-    graph.until(lambda: "safety_gate" in node.get_node_names(), "the gate")
-    living, doomed = locks_of("self"), locks_of(process.pid)
+    names = ("spared", "doomed")
+    spared, process = (graph.start("safety_gate", "-r", f"__node:={name}") for name in names)
+    graph.until(lambda: set(names) <= set(node.get_node_names()), "both gates")
+    living, doomed = locks_of(spared.pid), locks_of(process.pid)
     graph.kill(process)
     seen = tmp_path / "shm"
     seen.mkdir()
@@ -61,5 +62,5 @@ def test_a_killed_node_leaves_segments_that_can_be_told_from_a_living_ones(graph
             (seen / path.name).symlink_to(path)
     remove_abandoned(seen, min_age=0)
     left = {path.name for path in seen.glob("*_el")}
-    assert doomed and not {path.name for path in doomed} & left
+    assert living and doomed and not {path.name for path in doomed} & left
     assert {path.name for path in living} <= left
