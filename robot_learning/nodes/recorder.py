@@ -32,7 +32,7 @@ from robot_learning.data.episode_recorder import (
     RecorderError,
     recorded_topics,
 )
-from robot_learning.data.messages import encode
+from robot_learning.data.messages import decode, encode
 from robot_learning.data.recording import ACTION_TOPICS, GATE_STATE, SMALL_TOPICS, STRING, SUCCESS, TASK
 from robot_learning.envs.observation import environment_state_stream
 from robot_learning.errors import UserError
@@ -148,7 +148,7 @@ class Recorder(RobotNode[Config]):
         latest, time = dict(self._latest), self.now()
         self._ask(lambda: recorder.start(time, latest))
         self._outcome = _Outcome()
-        return f"recording episode {recorder.writer.num_episodes}"
+        return f"recording episode {recorder.writer.num_episodes}: {decode(latest[TASK], STRING).data}"
 
     def _stop(self) -> str:
         return self._end("stop")

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -23,11 +24,12 @@ from robot_learning.envs.tasks import task as task_named
 from robot_learning.errors import UserError
 from robot_learning.nodes.base import ERROR, OK, SECOND, WARN, NodeConfig, RobotNode, latched, ns_to_stamp, reliable
 from robot_learning.nodes.running import run
-from robot_learning.nodes.service_calls import TriggerCaller
+from robot_learning.nodes.service_calls import ServiceError, TriggerCaller
 
 SOURCE = "teleop"
 LINGER = 5  # ticks an episode goes on after success, as in the demonstrations made in one process
 ATTEMPTS = 10  # without success in a row before giving up
+RETRY = 0.2  # between two attempts to start an episode [s, wall]
 HEALTH_PERIOD = 0.2  # [s, wall]
 
 
@@ -192,7 +194,7 @@ class ScriptedOperator(RobotNode[Config]):
         rng = np.random.default_rng((self.config.seed, self._saved, self._discarded))
         demonstrator = Demonstrator(self._mirror.room, rng, DemonstratorConfig())
         if self.config.record:
-            self._recorder["start"](self.config.patience)
+            self._start_recording(task)
         try:
             success = self._act(task, demonstrator)
         except BaseException:
@@ -217,6 +219,22 @@ class ScriptedOperator(RobotNode[Config]):
         raise OperatorError(
             f"{self.config.simulation} does not take the task {task.instruction!r} from the topic `task`"
         )
+
+    def _start_recording(self, task: Task) -> None:
+        """Start an episode of this task; the topic may reach the recorder after the call, which its answer shows."""
+        deadline = time.monotonic() + self.config.patience
+        while True:
+            try:
+                if self._recorder["start"](self.config.patience).endswith(f": {task.instruction}"):
+                    return
+                self._recorder["discard"](self.config.patience)
+            except ServiceError as error:
+                if "no task" not in str(error) or time.monotonic() > deadline:
+                    raise
+            if time.monotonic() > deadline or self._stop.wait(RETRY):
+                raise OperatorError(
+                    f"{self.config.recorder} does not take the task {task.instruction!r} from the topic `task`"
+                )
 
     def _act(self, task: Task, demonstrator: Demonstrator) -> bool:
         """Act until `LINGER` ticks after success, or until the time is over; whether it succeeded."""
