@@ -61,14 +61,41 @@ class Demonstrations:
         return np.flatnonzero(~validation), np.flatnonzero(validation)
 
     @staticmethod
+    def join(parts: Sequence[Demonstrations]) -> Demonstrations:
+        """Several sets of demonstrations with the same streams as one.
+
+        Raises:
+            ContractError: the streams differ.
+        """
+        first = parts[0]
+        for part in parts[1:]:
+            first.contract.require(part.contract, "another set of demonstrations")
+        known = sorted({task for part in parts for task in part.tasks})
+        starts = np.cumsum([0, *(len(part) for part in parts)])
+        return Demonstrations(
+            contract=first.contract,
+            images={key: np.concatenate([part.images[key] for part in parts]) for key in first.images},
+            vectors={key: np.concatenate([part.vectors[key] for part in parts]) for key in first.vectors},
+            actions=np.concatenate([part.actions for part in parts]),
+            ends=np.concatenate([part.ends + start for part, start in zip(parts, starts, strict=False)]),
+            tasks=known,
+            task_of=np.concatenate([np.array([known.index(t) for t in p.tasks])[p.task_of] for p in parts]),
+        )
+
+    @staticmethod
     def load(
-        dataset: Dataset, inputs: Sequence[str], tasks: Sequence[str] = (), only_success: bool = True
+        dataset: Dataset,
+        inputs: Sequence[str],
+        tasks: Sequence[str] = (),
+        only_success: bool = True,
+        episodes: Sequence[int] | None = None,
     ) -> Demonstrations:
         """Decode the episodes of `tasks` (all when empty) into memory.
 
         Args:
             inputs: keys of the streams the policy will read.
             only_success: leave out episodes that did not succeed.
+            episodes: these episodes, whatever the other choices say.
 
         Raises:
             ContractError: the dataset lacks an input. DemonstrationError: no episode is left, or an action is not finite.
@@ -76,11 +103,11 @@ class Demonstrations:
         if dataset.contract is None:
             raise DemonstrationError(f"{dataset.root} has no contract, so its robot is unknown; import it with one")
         contract = dataset.contract.select(list(inputs))
-        episodes = _choose(dataset, tasks, only_success)
-        ranges = np.asarray(dataset.episode_ranges)[episodes]
+        chosen = _choose(dataset, tasks, only_success) if episodes is None else list(episodes)
+        ranges = np.asarray(dataset.episode_ranges)[chosen]
         rows = np.concatenate([np.arange(start, stop) for start, stop in ranges])
         lengths = ranges[:, 1] - ranges[:, 0]
-        known = sorted({dataset.episode_tasks[e] for e in episodes})
+        known = sorted({dataset.episode_tasks[e] for e in chosen})
         columns = {
             key: np.asarray(dataset.column(key))[rows]
             for key in [*inputs, "action"]
@@ -98,7 +125,7 @@ class Demonstrations:
             vectors={key: column.astype(np.float32) for key, column in columns.items()},
             ends=np.repeat(np.cumsum(lengths), lengths),
             tasks=known,
-            task_of=np.repeat([known.index(dataset.episode_tasks[e]) for e in episodes], lengths),
+            task_of=np.repeat([known.index(dataset.episode_tasks[e]) for e in chosen], lengths),
         )
 
 

@@ -1,14 +1,16 @@
 """Better a policy by practice.
 
-    robot-learning finetune runs/open --run runs/open_practised --steps 20000
-    robot-learning finetune runs/open --run runs/open_practised --resume
+    robot-learning finetune runs/drawer --run runs/drawer_practised --steps 20000
+    robot-learning finetune runs/drawer --run runs/drawer_practised --resume
 
-The first argument is the run of `robot-learning train cal_ql`, or a checkpoint in it. Ctrl-C finishes the episode, saves and
-stops; --resume goes on to the same weights as without the pause, and after a kill from the last save.
+The first argument is a run of `robot-learning train`, or a checkpoint in it. A clone (`bc`) practises by self-imitation, `cal_ql`
+by reinforcement learning. Ctrl-C finishes the episode, saves and stops; --resume goes on to the same weights as without the
+pause, and after a kill from the last save.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +18,11 @@ import tyro
 from rich.console import Console
 
 from robot_learning.commands.main import INTERRUPTED, OK
-from robot_learning.training.config import FILE
-from robot_learning.training.online import learn
+from robot_learning.training.config import FILE, read_plain
+from robot_learning.training.online import RLResult, learn
 from robot_learning.training.rl_config import continuing
 from robot_learning.training.run_state import RunError, load_state
+from robot_learning.training.self_imitation import SelfImitationResult, from_clone, practise
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,13 @@ class Config:
     env: str | None = None
     """Another registered environment than in training."""
     updates_per_step: int | None = None
-    """Gradient steps at each step of the environment; as in training when not given."""
+    """Gradient steps at each step of the environment; as in training when not given. Not for clones."""
     evaluate_every: int | None = None
-    """Steps between evaluations in the simulator."""
+    """Steps between evaluations in the simulator; with a clone, rounds between them."""
     evaluate_episodes: int | None = None
     """Episodes of each task at each evaluation."""
     keep_every: int | None = None
-    """Steps between checkpoints that stay."""
+    """Steps between checkpoints that stay. Not for clones, whose rounds all stay."""
     seed: int | None = None
     """Another seed for the starts of the episodes."""
 
@@ -53,15 +56,8 @@ def run(config: Config) -> int:
     console = Console(stderr=True)
     base = _run_of(Path(config.checkpoint))
     folder = config.run or str(base.with_name(f"{base.name}_practised"))
-    saved = load_state(base)
-    if saved is None:
-        raise RunError(
-            f"{base} has saved nothing to go on from; train it first: robot-learning train cal_ql --run {base} ..."
-        )
-    names = ("env", "updates_per_step", "evaluate_every", "evaluate_episodes", "keep_every", "seed")
-    changes = {name: getattr(config, name) for name in names}
-    steps = int(saved[1].get("steps", 0)) + config.steps
-    result = learn(continuing(base, {**changes, "run": folder, "online_steps": steps}), resume=config.resume)
+    cloned = read_plain(base).get("algorithm") == "bc"
+    result = _imitate(config, base, folder) if cloned else _reinforce(config, base, folder)
     if not result.finished:
         console.print(
             f"Stopped at step {result.online_steps}. Go on with: "
@@ -70,6 +66,25 @@ def run(config: Config) -> int:
         return INTERRUPTED
     console.print(f"Practised {result.online_steps} steps. Policy: {result.run / 'checkpoints' / 'last'}")
     return OK
+
+
+def _reinforce(config: Config, base: Path, folder: str) -> RLResult:
+    saved = load_state(base)
+    if saved is None:
+        raise RunError(
+            f"{base} has saved nothing to go on from; train it first: robot-learning train cal_ql --run {base} ..."
+        )
+    names = ("env", "updates_per_step", "evaluate_every", "evaluate_episodes", "keep_every", "seed")
+    changes = {name: getattr(config, name) for name in names}
+    steps = int(saved[1].get("steps", 0)) + config.steps
+    return learn(continuing(base, {**changes, "run": folder, "online_steps": steps}), resume=config.resume)
+
+
+def _imitate(config: Config, base: Path, folder: str) -> SelfImitationResult:
+    changes = {name: getattr(config, name) for name in ("env", "evaluate_every", "evaluate_episodes", "seed")}
+    given = {name: value for name, value in changes.items() if value is not None}
+    made = from_clone(base, run=folder, online_steps=config.steps)
+    return practise(dataclasses.replace(made, **given), resume=config.resume)
 
 
 def _run_of(path: Path) -> Path:

@@ -5,7 +5,7 @@
     robot-learning train bc --run runs/drawer --resume
 
 Ctrl-C saves and stops; --resume goes on to the same weights as without the pause. Curves: tensorboard --logdir runs
-What cal_ql has learned from data is bettered by practice: robot-learning finetune runs/open
+A policy is bettered by practice: robot-learning finetune runs/open
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from robot_learning.training.config import TrainConfig
 from robot_learning.training.offline import TrainResult, train
 from robot_learning.training.online import RLResult, learn
 from robot_learning.training.rl_config import CalQLRun
+from robot_learning.training.self_imitation import SelfImitationResult, SelfImitationRun, practise
 
 RESUME = "Go on with the run in --run, whose config.yaml then overrides the other flags."
 
@@ -50,8 +51,22 @@ class CalQL:
         return learn(self.training, resume=self.resume)
 
 
+@dataclass(frozen=True)
+class SelfImitation:
+    """Cloning of demonstrations and, again and again, of the successes of its own practice."""
+
+    resume: Annotated[bool, arg(help=RESUME)] = False
+    training: Annotated[SelfImitationRun, arg(name="")] = field(default_factory=SelfImitationRun)
+
+    def go(self) -> SelfImitationResult:
+        """Train."""
+        return practise(self.training, resume=self.resume)
+
+
 Algorithm = (
-    Annotated[BC, subcommand("bc", prefix_name=False)] | Annotated[CalQL, subcommand("cal_ql", prefix_name=False)]
+    Annotated[BC, subcommand("bc", prefix_name=False)]
+    | Annotated[CalQL, subcommand("cal_ql", prefix_name=False)]
+    | Annotated[SelfImitation, subcommand("self_imitation", prefix_name=False)]
 )
 
 
@@ -67,14 +82,20 @@ def run(config: Config) -> int:
     console, job = Console(stderr=True), config.algorithm
     result = job.go()
     if not result.finished:
-        done = result.step if isinstance(result, TrainResult) else result.offline_steps
-        name = "bc" if isinstance(job, BC) else job.training.algorithm
-        console.print(f"Stopped at step {done}. Go on with: robot-learning train {name} --run {result.run} --resume")
+        name = job.training.algorithm
+        console.print(
+            f"Stopped at {_done(result)}. Go on with: robot-learning train {name} --run {result.run} --resume"
+        )
         return INTERRUPTED
-    if isinstance(result, TrainResult):
-        loss = result.metrics.get("train/loss", float("nan"))
-        console.print(f"Trained {result.step} steps, loss {loss:.3f}. Policy: {result.run / 'checkpoints' / 'last'}")
-    else:
-        console.print(f"Trained {result.offline_steps} updates. Policy: {result.run / 'checkpoints' / 'last'}")
+    console.print(f"Trained {_done(result)}. Policy: {result.run / 'checkpoints' / 'last'}")
+    if not isinstance(job, SelfImitation):
         console.print(f"Practise with it: robot-learning finetune {result.run}")
     return OK
+
+
+def _done(result: TrainResult | RLResult | SelfImitationResult) -> str:
+    if isinstance(result, TrainResult):
+        return f"{result.step} steps, loss {result.metrics.get('train/loss', float('nan')):.3f}"
+    if isinstance(result, RLResult):
+        return f"{result.offline_steps} updates"
+    return f"{result.online_steps} steps of practice"

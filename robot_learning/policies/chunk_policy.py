@@ -73,6 +73,10 @@ class ChunkPolicy:
         self._tick += 1
         return action
 
+    def carried_out(self, action: np.ndarray) -> None:
+        """What was done in the place of the last predicted action `(A,)`, such as that with noise added."""
+        self._player.carried_out(self._tick - 1, action)
+
     def plan(self, observation: Mapping[str, np.ndarray], task: str) -> np.ndarray:
         """What the network predicts for the ticks from this one on, `(T, A)`, for `player()`; changes nothing in the policy.
 

@@ -47,6 +47,10 @@ class ChunkPlayer:
         self._places.append((tick + 1, place + action))
         return action
 
+    def carried_out(self, tick: int, action: np.ndarray) -> None:
+        """What was really done at `tick` `(A,)`, where that is not what `action` said: plans then lead on from there."""
+        self._places.append((tick + 1, self._place(tick) + action.astype(np.float32)))
+
     def _place(self, tick: int) -> np.ndarray:
         """The sum of the actions played before `tick`; a tick left out moved nothing."""
         return next((place for since, place in reversed(self._places) if since <= tick), self._places[0][1])

@@ -92,14 +92,27 @@ def read_as(run: Path, kind: Callable[[dict[str, Any]], type[Any]]) -> Any:
     Raises:
         RunError: the run has no config, or one this version does not understand.
     """
+    data = read_plain(run)
+    try:
+        return _build(kind(data), data)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{run / FILE} is not a training config of this version: {error}") from error
+
+
+def read_plain(run: Path) -> dict[str, Any]:
+    """What a run's `config.yaml` holds, besides the version that made it.
+
+    Raises:
+        RunError: the run has no config, or it is no YAML mapping.
+    """
     path = run / FILE
     if not path.is_file():
         raise RunError(f"{run} is not a training run: it has no {FILE}")
     try:
-        data = yaml.safe_load(path.read_text())
+        data: dict[str, Any] = yaml.safe_load(path.read_text())
         data.pop("package_version", None)
-        return _build(kind(data), data)
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        return data
+    except (yaml.YAMLError, AttributeError) as error:
         raise RunError(f"{path} is not a training config of this version: {error}") from error
 
 

@@ -52,3 +52,11 @@ def test_memory_stays_bounded(player: ChunkPlayer) -> None:
         player.add(tick, column(0.1, 0.1))
         player.action(tick)
     assert len(player._places) <= 6
+
+
+def test_after_another_action_plans_lead_to_the_same_places() -> None:
+    player = ChunkPlayer(1, displacements=True, decay=0.0, limit=None)
+    player.add(0, np.array([[0.5], [1.0], [1.5]], np.float32))
+    assert player.action(0) == pytest.approx([0.5])
+    player.carried_out(0, np.array([0.2]))
+    assert player.action(1) == pytest.approx([0.8])  # to 1.0, from 0.2

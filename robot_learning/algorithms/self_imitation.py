@@ -1,0 +1,60 @@
+"""Self-imitation: clone the demonstrations, practise with noise, clone what succeeded too, and so on. See docs/self_imitation.md.
+
+Expert iteration with the task's success as the judge: behaviour cloning on the demonstrations and on the policy's own successes,
+as in self-imitation learning (Oh et al. 2018, arXiv 1806.05635) but without its critic. What practice adds is data of where
+the policy goes wrong and recovers, which twenty demonstrations do not have.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SelfImitationConfig:
+    """How practice is done and what is made of it."""
+
+    round_steps: int = 1500
+    """Steps of practice between two trainings of the clone."""
+    noise: float = 0.3
+    """Standard deviation of the noise on actions, whose largest value is 1."""
+    noise_correlation: float = 0.7
+    """How much of the noise stays from one tick to the next."""
+    noisy_share: float = 0.75
+    """Share of the episodes that are practised with noise; the others show how good the policy is by itself."""
+    gradient_steps: int = 2000
+    """Gradient steps of the first training, on the demonstrations alone."""
+    growth: float = 0.5
+    """Gradient steps of later trainings: the first's times (frames / frames of the demonstrations) to this power."""
+    most_gradient_steps: int = 8000
+    """No training is longer."""
+
+    def gradient_steps_for(self, frames: int, first: int) -> int:
+        """Gradient steps of a training on `frames` frames, `first` of them demonstrated."""
+        steps = self.gradient_steps * (frames / max(first, 1)) ** self.growth
+        return min(max(self.gradient_steps, math.ceil(steps)), self.most_gradient_steps)
+
+
+class ExplorationNoise:
+    """Correlated noise for one episode of practice: a first-order autoregressive process, or none.
+
+    All of it follows from `(seed, episode)`, so that an interrupted run goes on as it would have.
+    """
+
+    def __init__(self, config: SelfImitationConfig, actions: int, seed: int, episode: int) -> None:
+        self._rng = np.random.default_rng((seed, episode))
+        self.noisy = bool(self._rng.random() < config.noisy_share)
+        self._keep = config.noise_correlation
+        self._fresh = config.noise * math.sqrt(1 - config.noise_correlation**2)
+        self._value = np.zeros(actions)
+
+    def __call__(self, action: np.ndarray) -> np.ndarray:
+        """The action `(A,)` with the noise of this tick, in [-1, 1]."""
+        if not self.noisy:
+            return action
+        self._value = self._keep * self._value + self._fresh * self._rng.standard_normal(len(self._value))
+        noisy: np.ndarray = np.clip(action + self._value, -1.0, 1.0).astype(np.float32)
+        return noisy

@@ -1,0 +1,326 @@
+"""Practice by self-imitation: rounds of acting with noise and of cloning demonstrations and successes anew.
+
+config.yaml        everything that fixes the result
+practice/          every episode of practice, failures too: a LeRobot dataset like any other
+rounds/round_K     the policy that K rounds of practice have made; round_0 knows the demonstrations alone
+checkpoints/last   the newest of them, best: the one that did best in the evaluations
+metrics.jsonl      success of practice and of evaluations
+
+The episodes on the disk and the policies of the rounds are the whole state: each round's data, weights and noise follow from them
+and from the seed. So a run that was interrupted, or killed, ends as it would have, and a kill loses the episode in progress.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import gymnasium
+import numpy as np
+import torch
+import tyro
+
+import robot_learning.envs  # noqa: F401  registers the environments
+from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
+from robot_learning.algorithms.demonstrations import Demonstrations
+from robot_learning.algorithms.self_imitation import ExplorationNoise, SelfImitationConfig
+from robot_learning.contract import IMAGE_PREFIX
+from robot_learning.data import Dataset, DatasetWriter
+from robot_learning.envs import TASKS
+from robot_learning.envs.task_observation import SeededEpisodes, TaskObservation
+from robot_learning.policies import Checkpoint, ChunkPolicy, load_policy, read_checkpoint, save_checkpoint
+from robot_learning.training.config import FILE as CONFIG_FILE
+from robot_learning.training.config import read_as, read_config, save_plain
+from robot_learning.training.evaluation import evaluate
+from robot_learning.training.interrupt import StopRequest
+from robot_learning.training.metrics import MetricsLog
+from robot_learning.training.progress import ProgressBar
+from robot_learning.training.run_state import RunError
+
+PRACTICE, ROUNDS = "practice", "rounds"
+RECENT = 20  # episodes that the success shown in the progress bar is taken over
+
+
+@dataclass(frozen=True)
+class SelfImitationRun:
+    """Everything that fixes a run; two runs with equal configs and data have equal episodes and weights."""
+
+    run: str = "runs/self_imitation"
+    """Folder of the run."""
+    algorithm: tyro.conf.Suppress[str] = "self_imitation"
+    """Name of the algorithm."""
+    start: tyro.conf.Suppress[str] = ""
+    """Checkpoint of a clone of the demonstrations that acts first; one is trained when empty."""
+    dataset: tuple[str, ...] = ()
+    """Folders of demonstrations (LeRobot v3)."""
+    env: str = "robot_learning/Playroom-v0"
+    """Registered environment to practise in."""
+    tasks: tuple[str, ...] = ("open_drawer",)
+    """Tasks to learn; several take turns."""
+    cameras: tuple[str, ...] = ("front", "wrist")
+    """Cameras to read with `--inputs images`."""
+    image_size: int = 96
+    """Height and width of their pictures [pixels]."""
+    online_steps: int = 20_000
+    """Steps of practice."""
+    seed: int = 0
+    """Seed of weights, batches, noise and starts."""
+    threads: int = 1
+    """Threads of torch."""
+    evaluate_every: int = 0
+    """Rounds between evaluations in the simulator, 0 for none."""
+    evaluate_episodes: int = 20
+    """Episodes of each task at each evaluation."""
+    evaluate_seed: int = 5000
+    """Seed of the first such episode; keep it away from the seeds of the final evaluation."""
+    evaluate_processes: int = 2
+    """Worker processes of an evaluation; 0: none but this one."""
+    settings: Annotated[SelfImitationConfig, tyro.conf.arg(name="")] = field(default_factory=SelfImitationConfig)
+    """Practice."""
+    bc: Annotated[BehaviourCloningConfig, tyro.conf.arg(name="")] = field(
+        default_factory=lambda: BehaviourCloningConfig(inputs="state")
+    )
+    """The clone."""
+
+
+@dataclass(frozen=True)
+class SelfImitationResult:
+    """Where the run is, how many steps were practised, whether it is finished, and the last evaluation (None without)."""
+
+    run: Path
+    online_steps: int
+    finished: bool
+    success: float | None
+
+
+def read_run(run: Path) -> SelfImitationRun:
+    """The config of a run (`RunError` if there is none)."""
+    config: SelfImitationRun = read_as(run, lambda data: SelfImitationRun)
+    return config
+
+
+def from_clone(base: Path, run: str, online_steps: int) -> SelfImitationRun:
+    """Practice of the clone that the run `base` of `robot-learning train bc` has made.
+
+    Raises:
+        RunError: it is another run, or a task of its data is none of the playroom's.
+    """
+    cloned = read_config(base)
+    dataset = Dataset(cloned.dataset)
+    wanted = cloned.tasks or tuple(sorted(set(dataset.episode_tasks)))
+    names = {task.instruction: name for name, task in TASKS.items()}
+    unknown = sorted(set(wanted) - set(names))
+    if unknown:
+        raise RunError(f"{base}: nothing tells whether {unknown} is done; practice knows {sorted(names)}")
+    sizes = [dataset.features[key].shape[0] for key in dataset.image_keys]
+    return SelfImitationRun(
+        run=run,
+        start=str(base / "checkpoints" / "last"),
+        dataset=(cloned.dataset,),
+        tasks=tuple(names[instruction] for instruction in wanted),
+        cameras=tuple(key.removeprefix(IMAGE_PREFIX) for key in dataset.image_keys),
+        image_size=sizes[0] if sizes else 96,
+        online_steps=online_steps,
+        seed=cloned.seed,
+        threads=cloned.threads,
+        bc=cloned.bc,
+    )
+
+
+def practise(config: SelfImitationRun, resume: bool = False) -> SelfImitationResult:
+    """Clone the demonstrations and practise for `online_steps`, or until Ctrl-C.
+
+    Args:
+        resume: go on with the run in `config.run` where there is one; its own config.yaml then holds, not `config`.
+
+    Raises:
+        RunError: the run exists and `resume` is false. DemonstrationError, ContractError, DatasetError: the data does not fit.
+    """
+    run = Path(config.run)
+    started = (run / CONFIG_FILE).is_file()
+    if started:
+        if not resume:
+            raise RunError(f"{run} already holds a run; go on with it (--resume) or choose another folder (--run)")
+        config = dataclasses.replace(read_run(run), run=str(run))
+    if not config.dataset:
+        raise RunError("no demonstrations to start from: name a dataset (--dataset)")
+    torch.set_num_threads(config.threads)
+    images = config.bc.inputs == "images"
+    env = gymnasium.make(
+        config.env, task=config.tasks[0], cameras=config.cameras if images else (), image_size=config.image_size
+    )
+    try:
+        loop = _Loop(config, run, env)
+        run.mkdir(parents=True, exist_ok=True)
+        if not started:
+            save_plain(run, config)
+        return loop.go()
+    finally:
+        env.close()
+
+
+class _Loop:
+    """Practice, training of the clone, evaluation; everything that is written."""
+
+    def __init__(self, config: SelfImitationRun, run: Path, env: gymnasium.Env[Any, Any]) -> None:
+        self.config, self.run = config, run
+        self.env = SeededEpisodes(TaskObservation(env, config.tasks), config.seed)
+        self.contract = env.unwrapped.contract  # type: ignore[attr-defined]
+        self.instructions: list[str] = self.env.env.instructions  # type: ignore[attr-defined]
+        self.inputs = config.bc.input_keys([IMAGE_PREFIX + camera for camera in config.cameras])
+        loaded = [Demonstrations.load(Dataset(d), self.inputs, self.instructions) for d in config.dataset]
+        self.demonstrated = Demonstrations.join(loaded)
+        self.lengths: list[int] = []
+        self.successes: list[bool] = []
+        if (run / PRACTICE).exists():
+            practised = Dataset(run / PRACTICE)
+            self.lengths = [int(b - a) for a, b in practised.episode_ranges]
+            self.successes = practised.episode_success.tolist()
+        self.rate: float | None = None
+
+    @property
+    def steps(self) -> int:
+        """Practised so far."""
+        return sum(self.lengths)
+
+    def go(self) -> SelfImitationResult:
+        """Run to the end or to Ctrl-C."""
+        self._log = MetricsLog(self.run, self.steps)
+        try:
+            with StopRequest() as stop:
+                finished = self._rounds(stop)
+        finally:
+            self._log.close()
+        return SelfImitationResult(self.run, self.steps, finished, self.rate)
+
+    def _rounds(self, stop: StopRequest) -> bool:
+        last = math.ceil(self.config.online_steps / self.config.settings.round_steps)
+        for number in range(last + 1):
+            if not self._round(number).exists() and not self._train(number, stop):
+                return False
+            if number < last and not self._practise(number, stop):
+                return False
+        return True
+
+    def _practised_until(self, number: int) -> int:
+        """How many episodes precede the training of round `number`."""
+        wanted = min(number * self.config.settings.round_steps, self.config.online_steps)
+        ends = np.cumsum([0, *self.lengths])
+        return int(np.searchsorted(ends, wanted))
+
+    # --- practice -----------------------------------------------------------------------------------------------------------
+
+    def _practise(self, number: int, stop: StopRequest) -> bool:
+        """Practise with the policy of round `number` until the next is due; False when Ctrl-C came first."""
+        until = min((number + 1) * self.config.settings.round_steps, self.config.online_steps)
+        if self.steps >= until:
+            return True
+        policy = load_policy(self._round(number), self.contract)
+        assert isinstance(policy, ChunkPolicy)
+        with (
+            DatasetWriter.open_or_create(self.run / PRACTICE, self.contract) as writer,
+            ProgressBar(f"practise, round {number}", self.config.online_steps, "steps", self.steps) as bar,
+        ):
+            while self.steps < until:
+                if stop.requested:
+                    return False
+                self._episode(policy, writer)
+                recent = self.successes[-RECENT:]
+                bar.update(self.steps, f"success {sum(recent)}/{len(recent)}")
+                self._log.log(self.steps, {"practice/success": sum(recent) / len(recent)})
+        return True
+
+    def _episode(self, policy: ChunkPolicy, writer: DatasetWriter) -> None:
+        number = len(self.lengths)
+        self.env.episode = self.env.env.episodes = number  # type: ignore[attr-defined]
+        observation, info = self.env.reset()
+        policy.reset()
+        noise = ExplorationNoise(self.config.settings, len(self.contract.action.names), self.config.seed, number)
+        over, length = False, 0
+        while not over:
+            action = noise(policy.predict(observation, info["instruction"]))
+            policy.carried_out(action)
+            following, reward, terminated, truncated, info = self.env.step(action)
+            over, length = terminated or truncated, length + 1
+            outcome = {
+                "next.reward": np.array([reward], np.float32),
+                "next.done": np.array([over]),
+                "next.success": np.array([info["is_success"]]),
+            }
+            seen = {key: observation[key] for key in self.contract.observation}
+            writer.add_frame({**seen, "action": action, **outcome}, task=info["instruction"])
+            observation = following
+        success = bool(info["is_success"])
+        writer.save_episode(success=success, info={"episode": number, "source": "practice", "noisy": noise.noisy})
+        self.lengths.append(length)
+        self.successes.append(success)
+
+    # --- training -----------------------------------------------------------------------------------------------------------
+
+    def _train(self, number: int, stop: StopRequest) -> bool:
+        """Clone demonstrations and the successes of all rounds before; False when Ctrl-C came first."""
+        if number == 0 and self.config.start:
+            self._keep(number, read_checkpoint(self.config.start))
+            return True
+        data = self._data(number)
+        first, config = len(self.demonstrated), self.config
+        steps = config.settings.gradient_steps_for(len(data), first)
+        learner = BehaviourCloning(config.bc, data, np.arange(len(data)), steps, config.seed + number)
+        metrics: dict[str, float] = {}
+        with ProgressBar(f"clone, round {number}", steps, "steps") as bar:
+            for step in range(steps):
+                if stop.requested:
+                    return False
+                metrics = learner.update(step, learner.batch(step))
+                bar.update(step + 1, f"loss {metrics['loss']:.3f}")
+        facts = {
+            "Algorithm": "self-imitation",
+            "Data": ", ".join(Path(folder).name for folder in config.dataset),
+            "Practice": f"{self.steps} steps, {sum(self.successes)} of {len(self.successes)} episodes succeeded",
+            "Round": number,
+            "Seed": config.seed,
+        }
+        self._keep(number, learner.checkpoint(facts, []))
+        self._log.log(self.steps, {"train/loss": metrics["loss"], "train/steps": steps, "train/frames": len(data)})
+        return True
+
+    def _data(self, number: int) -> Demonstrations:
+        """Demonstrations and successes up to the training of round `number`."""
+        until = self._practised_until(number)
+        if not any(self.successes[:until]):
+            return self.demonstrated
+        practised = Dataset(self.run / PRACTICE)
+        chosen = [e for e in range(until) if self.successes[e]]
+        return Demonstrations.join([self.demonstrated, Demonstrations.load(practised, self.inputs, episodes=chosen)])
+
+    def _keep(self, number: int, checkpoint: Checkpoint) -> None:
+        """Evaluate if it is time to; the round's folder comes last, as it says that the round is done."""
+        config, last = self.config, self.run / "checkpoints" / "last"
+        save_checkpoint(last, checkpoint)
+        if config.evaluate_every and number % config.evaluate_every == 0:
+            with torch.random.fork_rng(devices=[]):
+                result = evaluate(
+                    last,
+                    config.tasks,
+                    episodes=config.evaluate_episodes,
+                    seed=config.evaluate_seed,
+                    processes=config.evaluate_processes,
+                )
+            self._log.log(self.steps, {f"success/{name}": task.rate for name, task in result.tasks.items()})
+            self.rate, best = result.rate, self.run / "checkpoints" / "best"
+            checkpoint = dataclasses.replace(
+                checkpoint, success=result.lines(), facts={**checkpoint.facts, "Evaluated": result.rate}
+            )
+            save_checkpoint(last, checkpoint)
+            if not best.exists() or result.rate >= read_checkpoint(best).facts["Evaluated"]:
+                save_checkpoint(best, checkpoint)
+        self._round(number).parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._round(number), ignore_errors=True)
+        save_checkpoint(self._round(number), checkpoint)
+
+    def _round(self, number: int) -> Path:
+        return self.run / ROUNDS / f"round_{number}"

@@ -1,0 +1,143 @@
+"""Practice by self-imitation: what it leaves, that it goes on exactly, and that a kill loses the episode in progress only."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
+from robot_learning.algorithms.self_imitation import SelfImitationConfig
+from robot_learning.commands.main import main
+from robot_learning.data import Dataset
+from robot_learning.policies import load_policy, read_checkpoint
+from robot_learning.training import self_imitation
+from robot_learning.training.collection import collect_demonstrations
+from robot_learning.training.metrics import read_metrics
+from robot_learning.training.run_state import RunError
+from robot_learning.training.self_imitation import SelfImitationRun, practise, read_run
+
+CLONE = BehaviourCloningConfig(inputs="state", hidden=(32,), batch_size=16)
+PRACTICE = SelfImitationConfig(round_steps=200, gradient_steps=30, most_gradient_steps=60)
+
+
+@pytest.fixture(scope="session")
+def doors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "doors"
+    collect_demonstrations(root, {"close_sliding": 0}, episodes=3, cameras=())
+    return root
+
+
+@pytest.fixture
+def config(doors: Path, tmp_path: Path) -> SelfImitationRun:
+    return SelfImitationRun(
+        run=str(tmp_path / "run"), dataset=(str(doors),), tasks=("close_sliding",), online_steps=400,
+        evaluate_processes=0, evaluate_episodes=1, settings=PRACTICE, bc=CLONE,
+    )  # fmt: skip
+
+
+def weights(run: str) -> dict[str, torch.Tensor]:
+    return load_file(Path(run) / "checkpoints" / "last" / "weights.safetensors")
+
+
+def same(one: SelfImitationRun, other: SelfImitationRun) -> bool:
+    """Equal last policies, and equal practice up to the last action."""
+    first, second = weights(one.run), weights(other.run)
+    practised = [Dataset(Path(config.run) / "practice").column("action") for config in (one, other)]
+    return all(torch.equal(first[key], second[key]) for key in first) and np.array_equal(*practised)
+
+
+def test_rounds_practice_and_policies_are_kept(config: SelfImitationRun) -> None:
+    result = practise(dataclasses.replace(config, evaluate_every=2))
+    run, practised = Path(config.run), Dataset(Path(config.run) / "practice")
+    assert result.finished and result.online_steps == practised.num_frames >= 400
+    assert {path.name for path in (run / "rounds").iterdir()} == {"round_0", "round_1", "round_2"}
+    assert load_policy(run / "checkpoints" / "best").tasks == ["close the sliding door"]
+    assert read_checkpoint(run / "checkpoints" / "last").facts["Round"] == 2
+    assert set(practised.episode_tasks) == {"close the sliding door"}
+    assert any("success/close_sliding" in row for row in read_metrics(run))
+
+
+def test_a_round_learns_from_what_succeeded(config: SelfImitationRun) -> None:
+    practise(config)
+    frames = [row["train/frames"] for row in read_metrics(Path(config.run)) if "train/frames" in row]
+    practised, demonstrated = Dataset(Path(config.run) / "practice"), Dataset(config.dataset[0]).num_frames
+    gained = sum(int(b - a) for (a, b), s in zip(practised.episode_ranges, practised.episode_success, strict=True) if s)
+    assert frames[0] == demonstrated and frames[-1] == demonstrated + gained
+
+
+@pytest.mark.parametrize("moment", ["training", "practice"])
+def test_an_interrupted_run_goes_on_to_the_very_same(
+    config: SelfImitationRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    straight = dataclasses.replace(config, run=str(tmp_path / "straight"))
+    practise(straight)
+    name = {"training": "_data", "practice": "_episode"}[moment]
+    real, calls = getattr(self_imitation._Loop, name), []
+
+    def interrupted(self, *arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(self_imitation._Loop, name, interrupted)
+        assert not practise(config).finished
+    assert practise(config, resume=True).finished
+    assert same(config, straight)
+
+
+RUN = """
+import sys
+from pathlib import Path
+from robot_learning.training.self_imitation import practise, read_run
+practise(read_run(Path(sys.argv[1])), resume=True)
+"""
+
+
+def test_a_killed_run_goes_on_to_the_very_same(config: SelfImitationRun, tmp_path: Path) -> None:
+    straight = dataclasses.replace(config, run=str(tmp_path / "straight"))
+    practise(straight)
+    Path(config.run).mkdir()
+    self_imitation.save_plain(Path(config.run), config)
+    for _ in range(2):
+        child = subprocess.Popen([sys.executable, "-c", RUN, config.run], stderr=subprocess.DEVNULL)
+        started = time.monotonic()
+        while child.poll() is None and not (Path(config.run) / "practice").exists():
+            assert time.monotonic() - started < 120
+            time.sleep(0.02)
+        time.sleep(np.random.default_rng().uniform(0, 1.0))  # to die at any moment
+        child.kill()
+        child.wait()
+    assert practise(config, resume=True).finished
+    assert same(config, straight)
+
+
+def test_a_clone_is_practised_with_by_finetune(doors: Path, tmp_path: Path) -> None:
+    run, practised = tmp_path / "clone", tmp_path / "clone_practised"
+    flags = ["--dataset", str(doors), "--run", str(run), "--inputs", "state", "--steps", "20", "--threads", "1"]
+    assert main(["train", "bc", *flags]) == 0
+    assert main(["finetune", str(run / "checkpoints" / "last"), "--steps", "60"]) == 0
+    first = load_file(practised / "rounds" / "round_0" / "weights.safetensors")
+    assert all(torch.equal(first[key], value) for key, value in weights(str(run)).items())
+    assert read_run(practised).tasks == ("close_sliding",)
+
+
+def test_a_second_run_in_the_same_folder_is_refused(config: SelfImitationRun) -> None:
+    Path(config.run).mkdir()
+    self_imitation.save_plain(Path(config.run), config)
+    with pytest.raises(RunError, match="already holds a run"):
+        practise(config)
+
+
+def test_without_demonstrations_it_says_what_to_do(config: SelfImitationRun) -> None:
+    with pytest.raises(RunError, match="--dataset"):
+        practise(dataclasses.replace(config, dataset=()))
