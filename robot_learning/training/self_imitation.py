@@ -27,7 +27,7 @@ import tyro
 import robot_learning.envs  # noqa: F401  registers the environments
 from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
 from robot_learning.algorithms.demonstrations import Demonstrations
-from robot_learning.algorithms.self_imitation import ExplorationNoise, SelfImitationConfig
+from robot_learning.algorithms.self_imitation import Exploration, SelfImitationConfig
 from robot_learning.contract import IMAGE_PREFIX
 from robot_learning.data import Dataset, DatasetWriter
 from robot_learning.envs import TASKS
@@ -239,10 +239,10 @@ class _Loop:
         self.env.episode = self.env.env.episodes = number  # type: ignore[attr-defined]
         observation, info = self.env.reset()
         policy.reset()
-        noise = ExplorationNoise(self.config.settings, len(self.contract.action.names), self.config.seed, number)
+        explore = Exploration(self.config.settings, self.contract.action.names, self.config.seed, number)
         over, length = False, 0
         while not over:
-            action = noise(policy.predict(observation, info["instruction"]))
+            action = explore(policy.predict(observation, info["instruction"]))
             policy.carried_out(action)
             following, reward, terminated, truncated, info = self.env.step(action)
             over, length = terminated or truncated, length + 1
@@ -255,7 +255,10 @@ class _Loop:
             writer.add_frame({**seen, "action": action, **outcome}, task=info["instruction"])
             observation = following
         success = bool(info["is_success"])
-        writer.save_episode(success=success, info={"episode": number, "source": "practice", "noisy": noise.noisy})
+        writer.save_episode(
+            success=success,
+            info={"episode": number, "source": "practice", "noisy": explore.noisy, "kicks": explore.kicks},
+        )
         self.lengths.append(length)
         self.successes.append(success)
 
@@ -269,7 +272,7 @@ class _Loop:
         data = self._data(number)
         first, config = len(self.demonstrated), self.config
         steps = config.settings.gradient_steps_for(len(data), first)
-        learner = BehaviourCloning(config.bc, data, np.arange(len(data)), steps, config.seed + number)
+        learner = BehaviourCloning(config.bc, data, self._rows(number, len(data)), steps, config.seed + number)
         metrics: dict[str, float] = {}
         with ProgressBar(f"clone, round {number}", steps, "steps") as bar:
             for step in range(steps):
@@ -296,6 +299,18 @@ class _Loop:
         practised = Dataset(self.run / PRACTICE)
         chosen = [e for e in range(until) if self.successes[e]]
         return Demonstrations.join([self.demonstrated, Demonstrations.load(practised, self.inputs, episodes=chosen)])
+
+    def _rows(self, number: int, frames: int) -> np.ndarray:
+        """The frames to clone: all but those in which the policy stood still before a kick."""
+        stall, cloned = self.config.settings.stall_ticks, np.ones(frames, bool)
+        chosen = [e for e in range(self._practised_until(number)) if self.successes[e]]
+        start, practised = len(self.demonstrated), Dataset(self.run / PRACTICE) if chosen else None
+        for episode in chosen:
+            assert practised is not None
+            for tick in practised.episode_info(episode)["kicks"]:
+                cloned[start + max(tick - stall, 0) : start + tick] = False
+            start += self.lengths[episode]
+        return np.flatnonzero(cloned)
 
     def _keep(self, number: int, checkpoint: Checkpoint) -> None:
         """Evaluate if it is time to; the round's folder comes last, as it says that the round is done."""
