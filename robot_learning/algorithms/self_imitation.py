@@ -26,6 +26,8 @@ class SelfImitationConfig:
     """How much of the noise stays from one tick to the next."""
     noisy_share: float = 0.75
     """Share of the episodes that are practised with noise; the others show how good the policy is by itself."""
+    linger: int = 5
+    """Ticks an episode goes on after success: a clone of one that ends at the threshold stops just before it."""
     stall_ticks: int = 10
     """In a noisy episode, a policy whose actions have been near zero for so many ticks is stuck; 0: nothing is done about it."""
     stall_threshold: float = 0.08

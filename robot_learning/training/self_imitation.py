@@ -240,12 +240,14 @@ class _Loop:
         observation, info = self.env.reset()
         policy.reset()
         explore = Exploration(self.config.settings, self.contract.action.names, self.config.seed, number)
-        over, length = False, 0
+        over, solved, length, rest = False, False, 0, self.config.settings.linger
         while not over:
             action = explore(policy.predict(observation, info["instruction"]))
             policy.carried_out(action)
             following, reward, terminated, truncated, info = self.env.step(action)
-            over, length = terminated or truncated, length + 1
+            solved, length = solved or bool(info["is_success"]), length + 1
+            rest -= int(solved)
+            over = rest < 0 or truncated or (terminated and not solved)
             outcome = {
                 "next.reward": np.array([reward], np.float32),
                 "next.done": np.array([over]),
@@ -254,13 +256,12 @@ class _Loop:
             seen = {key: observation[key] for key in self.contract.observation}
             writer.add_frame({**seen, "action": action, **outcome}, task=info["instruction"])
             observation = following
-        success = bool(info["is_success"])
         writer.save_episode(
-            success=success,
+            success=solved,
             info={"episode": number, "source": "practice", "noisy": explore.noisy, "kicks": explore.kicks},
         )
         self.lengths.append(length)
-        self.successes.append(success)
+        self.successes.append(solved)
 
     # --- training -----------------------------------------------------------------------------------------------------------
 
