@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,8 @@ class SquashedGaussianActor(nn.Module):
         log_std_range: the log standard deviation (before tanh) is clamped to it.
     """
 
+    distribution: ClassVar[str] = "squashed"
+
     def __init__(
         self,
         features: int,
@@ -92,3 +95,41 @@ class SquashedGaussianActor(nn.Module):
     def mode(self, features: Tensor) -> Tensor:
         """tanh of the mean, `(B, A)`."""
         return torch.tanh(self(features)[0])
+
+
+class GaussianActor(SquashedGaussianActor):
+    """A Gaussian around tanh of the mean, whose draws are cut off at -1 and 1; what IQL and AWR fit to data.
+
+    Actions on the bounds, frequent in data, have a finite density here; that of tanh of a Gaussian has none there. `forward` and
+    `mode` are as above, the log standard deviation is that of the action itself.
+    """
+
+    distribution = "gaussian"
+
+    def sample(
+        self, features: Tensor, n: int | None = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Actions `(B, A)` with log densities `(B,)` as if they were not cut off; with `n`, `(B, n, A)` and `(B, n)`."""
+        mean, log_std = self(features)
+        if n is not None:
+            mean, log_std = mean[:, None], log_std[:, None]
+        shape = mean.shape if n is None else (len(mean), n, mean.shape[-1])
+        noise = torch.randn(shape, dtype=mean.dtype, device=mean.device, generator=generator)
+        actions = (mean.tanh() + log_std.exp() * noise).clamp(-1, 1)
+        return actions, gaussian_log_density(noise, log_std)
+
+    def log_prob(self, features: Tensor, actions: Tensor) -> Tensor:
+        """Log densities `(B,)` of actions `(B, A)`, or `(B, N)` of `(B, N, A)`."""
+        mean, log_std = self(features)
+        if actions.dim() == 3:
+            mean, log_std = mean[:, None], log_std[:, None]
+        return gaussian_log_density((actions - mean.tanh()) * torch.exp(-log_std), log_std)
+
+
+def gaussian_log_density(noise: Tensor, log_std: Tensor) -> Tensor:
+    """Log density `(...,)` of a Gaussian at `noise` `(..., A)` standard deviations from its mean."""
+    return (noise.square().mul(-0.5) - log_std).sum(-1) - noise.shape[-1] * 0.5 * math.log(2 * math.pi)
+
+
+ACTORS = {actor.distribution: actor for actor in (SquashedGaussianActor, GaussianActor)}
+"""Classes of actors by the name a checkpoint gives them."""

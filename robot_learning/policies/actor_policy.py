@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robot_learning.contract import Contract
-from robot_learning.networks.actors import SquashedGaussianActor
+from robot_learning.networks.actors import ACTORS, SquashedGaussianActor
 from robot_learning.networks.observation_encoder import EncoderSpec, ObservationEncoder
 from robot_learning.policies.checkpoint import Checkpoint, register_policy
 from robot_learning.policies.policy import check_observation, task_index
@@ -19,7 +19,7 @@ KIND = "actor"
 
 
 class ActorPolicy:
-    """Acts with an encoder and a squashed Gaussian actor, by its mode or by sampling.
+    """Acts with an encoder and an actor, by its mode or by sampling.
 
     The mode may stand still where samples would go on, so the checkpoint says which of the two acts.
 
@@ -80,6 +80,7 @@ def actor_checkpoint(
         "hidden": list(actor.hidden),
         "log_std_range": list(actor.log_std_range),
         "layer_norm": actor.layer_norm,
+        "distribution": actor.distribution,
     }
     spec = encoder.spec
     weights = {f"encoder.{k}": v for k, v in encoder.state_dict().items()}
@@ -101,7 +102,7 @@ def _build(checkpoint: Checkpoint) -> ActorPolicy:
     network = checkpoint.config["network"]
     shape: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in network["actor"].items()}
     encoder = ObservationEncoder(EncoderSpec.from_dict(network["encoder"]))
-    actor = SquashedGaussianActor(**shape)
+    actor = ACTORS[shape.pop("distribution", "squashed")](**shape)
     for prefix, module in (("encoder.", encoder), ("actor.", actor)):
         named = {k.removeprefix(prefix): v for k, v in checkpoint.weights.items() if k.startswith(prefix)}
         module.load_state_dict(named)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Normal, TanhTransform, TransformedDistribution
 
-from robot_learning.networks.actors import SquashedGaussianActor, squashed_log_prob
+from robot_learning.networks.actors import GaussianActor, SquashedGaussianActor, squashed_log_prob
 
 
 def actor(**options: object) -> SquashedGaussianActor:
@@ -82,3 +82,28 @@ def test_entropy_of_samples_near_that_of_the_normal_for_small_noise() -> None:
     noise = 0.01 * torch.randn(20000, 1, dtype=torch.float64)
     entropy = -squashed_log_prob(noise, torch.zeros(1), torch.full((1,), math.log(0.01))).mean()
     assert entropy.item() == pytest.approx(0.5 * math.log(2 * math.pi * math.e) + math.log(0.01), abs=0.02)
+
+
+def gaussian() -> GaussianActor:
+    torch.manual_seed(0)
+    return GaussianActor(5, 3, (16, 16), (-2.0, 0.0)).double()
+
+
+def test_gaussian_densities_are_finite_on_the_bounds() -> None:
+    policy, features = gaussian(), torch.randn(7, 5, dtype=torch.float64)
+    mean, log_std = policy(features)
+    actions = torch.ones(7, 3, dtype=torch.float64)
+    expected = Normal(mean.tanh(), log_std.exp()).log_prob(actions).sum(-1)
+    torch.testing.assert_close(policy.log_prob(features, actions), expected)
+    torch.testing.assert_close(policy.log_prob(features, actions[:, None].expand(-1, 4, -1))[:, 2], expected)
+
+
+def test_gaussian_samples_are_cut_off_and_have_the_policy_s_spread() -> None:
+    policy, features = gaussian(), torch.zeros(1, 5, dtype=torch.float64)
+    _, log_std = policy(features)
+    actions, log_prob = policy.sample(features, 20_000)
+    assert actions.abs().max() <= 1
+    spread = (actions[0] - policy.mode(features)).abs().median(0).values / 0.6745  # the quartile of a standard normal
+    torch.testing.assert_close(spread, log_std.exp()[0].detach(), rtol=0.05, atol=0)
+    inside = actions.abs().amax(-1) < 1
+    torch.testing.assert_close(policy.log_prob(features, actions)[inside], log_prob[inside])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from robot_learning.contract import STATE, Contract
-from robot_learning.networks.actors import SquashedGaussianActor
+from robot_learning.networks.actors import GaussianActor, SquashedGaussianActor
 from robot_learning.networks.observation_encoder import EncoderSpec, ObservationEncoder
 from robot_learning.policies import (
     ActorPolicy,
@@ -59,6 +59,14 @@ def test_from_the_disk_it_acts_as_in_memory(tmp_path: Path, networks, contract: 
     policy = ActorPolicy(*networks, contract, TASKS, sample)
     for step in range(3):
         assert np.array_equal(loaded.predict(observation(step), TASKS[1]), policy.predict(observation(step), TASKS[1]))
+
+
+def test_the_disk_keeps_what_kind_of_actor_it_is(tmp_path: Path, networks, contract: Contract) -> None:
+    encoder, _ = networks
+    actor = GaussianActor(encoder.features, 5, (16, 16), (-3.0, 0.0))
+    loaded = load_policy(saved(tmp_path / "p", (encoder, actor), contract, sample=True), contract)
+    expected = ActorPolicy(encoder, actor, contract, TASKS, sample=True).predict(observation(), TASKS[0])
+    assert np.array_equal(loaded.predict(observation(), TASKS[0]), expected)
 
 
 def test_the_mode_is_the_network_s(networks, contract: Contract) -> None:
