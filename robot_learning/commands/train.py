@@ -21,7 +21,7 @@ from robot_learning.commands.main import INTERRUPTED, OK
 from robot_learning.training.config import TrainConfig
 from robot_learning.training.offline import TrainResult, train
 from robot_learning.training.online import RLResult, learn
-from robot_learning.training.rl_config import CalQLRun
+from robot_learning.training.rl_config import CalQLRun, IQLRun, RLPDRun
 from robot_learning.training.self_imitation import SelfImitationResult, SelfImitationRun, practise
 
 RESUME = "Go on with the run in --run, whose config.yaml then overrides the other flags."
@@ -52,6 +52,30 @@ class CalQL:
 
 
 @dataclass(frozen=True)
+class IQL:
+    """Implicit Q-learning, to be bettered by practice."""
+
+    resume: Annotated[bool, arg(help=RESUME)] = False
+    training: Annotated[IQLRun, arg(name="")] = field(default_factory=IQLRun)
+
+    def go(self) -> RLResult:
+        """Train."""
+        return learn(self.training, resume=self.resume)
+
+
+@dataclass(frozen=True)
+class RLPD:
+    """Soft actor-critic with prior data, to be bettered by practice."""
+
+    resume: Annotated[bool, arg(help=RESUME)] = False
+    training: Annotated[RLPDRun, arg(name="")] = field(default_factory=RLPDRun)
+
+    def go(self) -> RLResult:
+        """Train."""
+        return learn(self.training, resume=self.resume)
+
+
+@dataclass(frozen=True)
 class SelfImitation:
     """Cloning of demonstrations and, again and again, of the successes of its own practice."""
 
@@ -66,6 +90,8 @@ class SelfImitation:
 Algorithm = (
     Annotated[BC, subcommand("bc", prefix_name=False)]
     | Annotated[CalQL, subcommand("cal_ql", prefix_name=False)]
+    | Annotated[IQL, subcommand("iql", prefix_name=False)]
+    | Annotated[RLPD, subcommand("rlpd", prefix_name=False)]
     | Annotated[SelfImitation, subcommand("self_imitation", prefix_name=False)]
 )
 

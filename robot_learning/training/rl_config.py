@@ -10,8 +10,10 @@ from typing import Annotated, Any
 import tyro
 
 from robot_learning.algorithms.cal_ql import CalQL, CalQLConfig
+from robot_learning.algorithms.iql import IQL, IQLConfig
 from robot_learning.algorithms.observation_policy import EncoderConfig
 from robot_learning.algorithms.offline_to_online import OfflineToOnline
+from robot_learning.algorithms.rlpd import RLPD, RLPDConfig
 from robot_learning.training.config import read_as, save_plain
 
 CAL_QL: CalQLConfig = CalQLConfig(
@@ -25,6 +27,12 @@ CAL_QL: CalQLConfig = CalQLConfig(
     bc_weight=1.0,
 )
 """Cal-QL for sparse rewards of 0 and 1 on two cores."""
+
+
+SPARSE_RLPD: RLPDConfig = RLPDConfig(
+    critics=4, target_range=(0.0, 1.0), log_std_range=(-4.0, 0.0), entropy_weight=0.002, bc_weight=1.0
+)
+"""RLPD for sparse rewards of 0 and 1 on two cores."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,33 @@ class CalQLRun(RLConfig):
     """Its own settings."""
 
 
-RUNS: dict[str, tuple[type[RLConfig], type[OfflineToOnline]]] = {"cal_ql": (CalQLRun, CalQL)}
+@dataclass(frozen=True)
+class IQLRun(RLConfig):
+    """IQL."""
+
+    algorithm: tyro.conf.Suppress[str] = "iql"
+    """Name of the algorithm."""
+    settings: Annotated[IQLConfig, tyro.conf.arg(name="")] = field(
+        default_factory=lambda: IQLConfig(layer_norm=True, target_range=(0.0, 1.0), log_std_range=(-4.0, 0.0))
+    )
+    """Its own settings."""
+
+
+@dataclass(frozen=True)
+class RLPDRun(RLConfig):
+    """SAC with prior data."""
+
+    algorithm: tyro.conf.Suppress[str] = "rlpd"
+    """Name of the algorithm."""
+    settings: Annotated[RLPDConfig, tyro.conf.arg(name="")] = field(default_factory=lambda: SPARSE_RLPD)
+    """Its own settings."""
+
+
+RUNS: dict[str, tuple[type[RLConfig], type[OfflineToOnline]]] = {
+    "cal_ql": (CalQLRun, CalQL),
+    "iql": (IQLRun, IQL),
+    "rlpd": (RLPDRun, RLPD),
+}
 """Config and class of each algorithm, by its name on the command line."""
 
 

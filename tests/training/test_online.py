@@ -20,7 +20,7 @@ from robot_learning.training import online
 from robot_learning.training.collection import collect_demonstrations
 from robot_learning.training.metrics import read_metrics
 from robot_learning.training.online import learn
-from robot_learning.training.rl_config import CalQLRun, continuing, read_rl_config
+from robot_learning.training.rl_config import RUNS, CalQLRun, RLConfig, continuing, read_rl_config
 from robot_learning.training.run_state import RunError, load_state
 
 SETTINGS = CalQLConfig(hidden=(16, 16), n_actions=2, layer_norm=True, bc_weight=1.0, entropy_weight=0.002)
@@ -77,6 +77,16 @@ def test_a_run_leaves_policy_curves_and_experience(config: CalQLRun) -> None:
     rows = read_metrics(run)
     assert any("train/td_loss" in row for row in rows) and any("success/open_drawer" in row for row in rows)
     assert ReplayBuffer.load(run / "replay").size(ONLINE) == PRACTICE
+
+
+@pytest.mark.parametrize("name", sorted(RUNS))
+def test_every_algorithm_runs_stops_and_acts(config: CalQLRun, name: str) -> None:
+    small = dataclasses.replace(RUNS[name][0]().settings, hidden=(16, 16))  # type: ignore[attr-defined]
+    common = {f.name: getattr(config, f.name) for f in dataclasses.fields(RLConfig)}
+    run = RUNS[name][0](**{**common, "online_steps": 20}, settings=small)  # type: ignore[call-arg]
+    assert learn(run).finished
+    assert load_policy(Path(run.run) / "checkpoints" / "last").tasks == ["open the drawer"]
+    assert read_rl_config(Path(run.run)) == run
 
 
 def test_equal_configs_lead_to_equal_weights(config: CalQLRun, tmp_path: Path) -> None:
