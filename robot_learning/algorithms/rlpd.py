@@ -1,7 +1,10 @@
-"""RLPD: soft actor-critic with prior data (Ball et al. 2023, arXiv 2302.02948), with an imitation term. See docs/rlpd.md.
+"""RLPD, soft actor-critic with prior data, as a Stable-Baselines3 algorithm, and its gradient step. See docs/rlpd.md.
 
-Half of each batch is prior data, the critics are an ensemble with LayerNorm, targets use the least of a random few of them, and
-there are several updates at each step of the environment (`gradient_steps`). Read `RLPDUpdate.step` top to bottom.
+    model = RLPD("MlpPolicy", env, RLPDConfig(critics=10, subset=2, actor_every=20), gradient_steps=20)
+    model.pretrain({"demonstrations": "my/demonstrations-v0"}, steps=5_000).learn(20_000)
+
+Ball et al. 2023 (arXiv 2302.02948): an ensemble of LayerNorm critics, many updates a step, and batches half of prior data, which
+is the base's `online_share`. Beyond it: a start from cloning and an imitation term. Read `RLPDUpdate.step` first.
 """
 
 from __future__ import annotations
@@ -13,56 +16,70 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from robot_learning.algorithms.cal_ql_update import UpdateBatch
 from robot_learning.algorithms.offline_to_online import OfflineToOnline
-from robot_learning.networks.actors import SquashedGaussianActor, squashed_sample
+from robot_learning.networks.actors import SquashedGaussianActor, squash, squashed_sample
 from robot_learning.networks.critics import CriticEnsemble
+from robot_learning.networks.fast_mlp import FastMLP
 
 
 @dataclass(frozen=True)
 class RLPDConfig:
-    """Settings of the update; defaults of the paper, which has ten critics and twenty updates a step."""
+    """Settings of the update."""
 
     hidden: tuple[int, ...] = (256, 256)
     """Widths of actor and critics."""
     critics: int = 10
-    """Number of critics; the actor follows their mean."""
+    """Number of critics."""
     subset: int = 2
-    """Targets use the least value of so many critics, drawn anew at each step."""
+    """Critics, drawn at each step, whose smallest value the target takes (1 for sparse mazes and pictures)."""
     layer_norm: bool = True
-    """LayerNorm in the critics, which keeps values of unseen actions in bounds."""
+    """LayerNorm in the critics, which keeps values from running away outside the data."""
     log_std_range: tuple[float, float] = (-20.0, 2.0)
     """Range of the policy's log standard deviation before tanh."""
-    learning_rate: float = 3e-4
-    """Of Adam for all networks and the entropy weight."""
+    actor_learning_rate: float = 3e-4
+    """Of Adam for the actor and the entropy weight."""
+    critic_learning_rate: float = 3e-4
+    """Of Adam for the critics."""
     tau: float = 0.005
     """Share of the critics that enters their targets at each step."""
-    entropy_weight: float | None = None
-    """Fixed weight of the entropy; None: adapted to `target_entropy`. Rewards of 0 and 1 want a small one, such as 0.002."""
-    initial_entropy_weight: float = 1.0
-    """Where the adapted weight starts."""
-    target_entropy: float | None = None
-    """Of the adapted weight; None: minus half the number of actions."""
-    backup_entropy: bool = True
-    """Subtract the entropy weight times the log density in the target."""
+    actor_every: int = 1
+    """The actor learns at every so-manieth step (the paper: as many as there are updates a step of the environment)."""
+    actor_value: str = "mean"
+    """What the actor climbs: the "mean" of the critics (the paper) or their "min" (SAC with two)."""
+    backup_entropy: bool = False
+    """Subtract the entropy weight times the log density in the target, as SAC does."""
     target_range: tuple[float, float] | None = None
     """Clip targets to what the rewards make possible, such as (0, 1)."""
+    entropy_weight: float | None = None
+    """Fixed weight of the entropy; None: adapted to `target_entropy`."""
+    initial_entropy_weight: float = 0.01
+    """Where the adapted weight starts; small, or a policy that was started from data is lost again."""
+    target_entropy: float | None = None
+    """Of the adapted weight; None: minus the number of actions."""
+    bc_steps: int = 0
+    """The first so many steps of `pretrain` only clone the rows to imitate."""
     bc_weight: float = 0.0
-    """Weight of the imitation term of the actor, relative to the mean absolute value (RoboFuME keeps both at one scale)."""
+    """Weight of the imitation term of the actor, relative to the mean absolute value, so that both losses have one scale."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.subset <= self.critics:
-            raise ValueError(f"subset must be 1 to the number of critics {self.critics}, found {self.subset}")
+            raise ValueError(f"subset: expected 1 to {self.critics} critics, found {self.subset}")
+        if self.actor_value not in ("mean", "min"):
+            raise ValueError(f"unknown actor_value {self.actor_value!r}; valid: ['mean', 'min']")
 
 
 class RLPDUpdate(nn.Module):
-    """Actor, critics, their targets and the entropy weight, and the step that trains them.
+    """Actor, critics, their targets and optimisers, and the step that trains them.
+
+    Gradients are written out (`FastMLP`); the tests hold them against autograd.
 
     Args:
         features: length of the inputs; actions: number of actions.
     """
+
+    updates: Tensor
 
     def __init__(self, features: int, actions: int, config: RLPDConfig) -> None:
         super().__init__()
@@ -70,69 +87,142 @@ class RLPDUpdate(nn.Module):
         self.actor = SquashedGaussianActor(features, actions, config.hidden, config.log_std_range)
         self.critics = CriticEnsemble(features, actions, config.hidden, config.critics, config.layer_norm)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
-        self.target_entropy = -actions / 2 if config.target_entropy is None else config.target_entropy
+        self.target_entropy = -float(actions) if config.target_entropy is None else config.target_entropy
         weight = config.initial_entropy_weight if config.entropy_weight is None else config.entropy_weight
         self.log_entropy_weight = nn.Parameter(torch.tensor(math.log(max(weight, 1e-12))))
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         actor_parameters = [*self.actor.parameters(), self.log_entropy_weight]
-        self.actor_optimizer = torch.optim.Adam(actor_parameters, lr=config.learning_rate, fused=True)
-        self.critic_optimizer = torch.optim.Adam(self.critics.parameters(), lr=config.learning_rate, fused=True)
+        self.actor_optimizer = torch.optim.Adam(actor_parameters, lr=config.actor_learning_rate, fused=True)
+        self.critic_optimizer = torch.optim.Adam(self.critics.parameters(), lr=config.critic_learning_rate, fused=True)
+        self._fast_actor = FastMLP(self.actor.mlp)
+        self._fast_critics, self._fast_targets = FastMLP(self.critics), FastMLP(self.target_critics)
 
     def step(self, batch: UpdateBatch) -> dict[str, float]:
-        """One step of every network; all gradients are taken before any parameter changes. Returns the metrics."""
-        self.critic_optimizer.zero_grad(set_to_none=True)
-        self.actor_optimizer.zero_grad(set_to_none=True)
-        values = self.critics(batch.features, batch.action)
-        critic_loss = (values - self.targets(batch)).square().mean(1).sum()
-        critic_loss.backward()
-        metrics = {"critic_loss": critic_loss, "q_data": values.mean(), **self._actor_gradients(batch)}
-        self.actor_optimizer.step()
+        """One step; all gradients are taken before any parameter changes. Returns the metrics."""
+        self.updates += 1
+        number = int(self.updates)
+        if not self.online and number <= self.config.bc_steps:
+            return self._clone(batch)
+        features = batch.features.detach()
+        metrics = self._critic_gradients(features, batch)
+        acts = number % self.config.actor_every == 0
+        if acts:
+            metrics |= self._actor_gradients(features, batch)
+            self.actor_optimizer.step()
         self.critic_optimizer.step()
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.target_critics.parameters()), list(self.critics.parameters()), self.config.tau
             )
-        return dict(zip(metrics, torch.stack([m.detach() for m in metrics.values()]).tolist(), strict=True))
+        return _numbers(metrics)
 
     @torch.no_grad()
-    def targets(self, batch: UpdateBatch) -> Tensor:
-        """r + discount * (min over the subset of Q(s', a') - alpha log pi(a'|s')), `(B,)`."""
+    def _targets(self, batch: UpdateBatch) -> Tensor:
+        """r + discount * (min over the drawn critics of Q(s', a')), `(B,)`; a' drawn from the policy."""
         config = self.config
-        actions, log_prob = self.actor.sample(batch.next_features)
-        chosen = torch.randperm(config.critics)[: config.subset]
-        value = self.target_critics(batch.next_features, actions)[chosen].amin(0)
+        mean, log_std = self._policy(batch.next_features)
+        action, log_prob = squashed_sample(mean, log_std)
+        drawn = torch.randperm(config.critics)[: config.subset].tolist() if config.subset < config.critics else None
+        value = self._fast_targets.forward(torch.cat([batch.next_features, action], dim=1), drawn).amin(0).view(-1)
         if config.backup_entropy:
-            value -= self.log_entropy_weight.exp() * log_prob
+            value = value - self.log_entropy_weight.exp() * log_prob
         targets = batch.reward + batch.discount * value
         return targets if config.target_range is None else targets.clamp(*config.target_range)
 
-    def _actor_gradients(self, batch: UpdateBatch) -> dict[str, Tensor]:
-        """Gradients of the actor and of the entropy weight, and the metrics of the actor."""
-        config, features = self.config, batch.features.detach()
-        mean, log_std = self.actor(features)
-        actions, log_prob = squashed_sample(mean, log_std)
-        self.critics.requires_grad_(False)
-        value = self.critics(features, actions).mean(0)
-        self.critics.requires_grad_(True)
-        entropy_weight = self.log_entropy_weight.detach().exp()
-        loss = (entropy_weight * log_prob - value).mean()
-        metrics = {"actor_loss": loss, "entropy": -log_prob.detach().mean(), "entropy_weight": entropy_weight}
+    @torch.no_grad()
+    def _critic_gradients(self, features: Tensor, batch: UpdateBatch) -> dict[str, Tensor]:
+        """Each critic's squared error to the targets; also the gradient of the features, if they want one."""
+        targets = self._targets(batch)
+        wanted = torch.zeros_like(features) if batch.features.requires_grad else None
+        values = self._fast_critics.forward(torch.cat([features, batch.action], dim=1))
+        error = values - targets[:, None]
+        self._fast_critics.backward(error * (2 / len(targets)), wanted)
+        if wanted is not None:
+            batch.features.backward(wanted)
+        return {"td_loss": error.square().mean(), "q_data": values.mean()}
+
+    @torch.no_grad()
+    def _actor_gradients(self, features: Tensor, batch: UpdateBatch) -> dict[str, Tensor]:
+        """Gradients of the actor, entropy_weight * log density - Q + imitation, and of the entropy weight."""
+        config, rows = self.config, len(features)
+        mean, log_std = self._policy(features)
+        noise = torch.randn_like(mean)
+        action, log_prob = squash(noise, mean, log_std)
+        value, slope = self._value(features, action)
+        weight, entropy = self.log_entropy_weight.exp(), -log_prob.mean()
+        # With x = mean + std * noise the log density is that of the noise - log std - log(1 - tanh(x)^2), whose slope is 2 tanh.
+        x_grad = (2 * weight * action - slope * (1 - action.square())) / rows
+        mean_grad, log_std_grad = x_grad, x_grad * noise * log_std.exp() - weight / rows
+        metrics = {"q_policy": value.mean(), "entropy": entropy, "entropy_weight": weight}
+        metrics["actor_loss"] = -(weight * entropy) - metrics["q_policy"]
         if config.bc_weight > 0:
-            rows = torch.ones_like(value) if batch.imitate is None else batch.imitate.to(value.dtype)
-            error = F.mse_loss(mean.tanh(), batch.action, reduction="none").mean(-1)
-            metrics["bc_loss"] = (error * rows).sum() / rows.sum().clamp_min(1)
-            loss = loss + config.bc_weight * value.detach().abs().mean() * metrics["bc_loss"]
-        loss.backward()
-        if config.entropy_weight is None:
-            self.log_entropy_weight.grad = metrics["entropy"] - self.target_entropy
+            metrics["bc_loss"], imitation = _imitation(mean, batch)
+            mean_grad = mean_grad + config.bc_weight * value.abs().mean() * imitation
+        self._actor_backward(mean_grad, log_std_grad)
+        self.log_entropy_weight.grad = entropy - self.target_entropy if config.entropy_weight is None else None
         return metrics
+
+    def _value(self, features: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean or smallest value of the critics `(B,)` and its slope at the actions `(B, A)`."""
+        values = self._fast_critics.forward(torch.cat([features, action], dim=1))
+        if self.config.actor_value == "mean":
+            value, share = values.mean(0), torch.full_like(values, 1 / len(values))
+        else:
+            value, smallest = values.min(0)
+            share = torch.zeros_like(values).scatter_(0, smallest[None], 1.0)
+        return value.view(-1), self._fast_critics.input_gradient(share, start=self.critics.features).sum(0)
+
+    @torch.no_grad()
+    def _clone(self, batch: UpdateBatch) -> dict[str, float]:
+        """A step of behaviour cloning on the rows to imitate; it trains an encoder too."""
+        features = batch.features.detach()
+        wanted = torch.zeros_like(features) if batch.features.requires_grad else None
+        mean, _ = self._policy(features)
+        loss, gradient = _imitation(mean, batch)
+        self._actor_backward(gradient, torch.zeros_like(mean), wanted)
+        if wanted is not None:
+            batch.features.backward(wanted)
+        self.log_entropy_weight.grad = None
+        self.actor_optimizer.step()
+        return _numbers({"bc_loss": loss})
+
+    def _policy(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The actor's mean and log standard deviation `(B, A)`, without a graph."""
+        mean, self._raw_log_std = self._fast_actor.forward(features)[0].chunk(2, dim=-1)
+        return mean, self._raw_log_std.clamp(*self.config.log_std_range)
+
+    def _actor_backward(self, mean_grad: Tensor, log_std_grad: Tensor, wanted: Tensor | None = None) -> None:
+        """Gradients of the actor's parameters, for the policy asked last; none where the log std was clamped."""
+        low, high = self.config.log_std_range
+        inside = (self._raw_log_std >= low) & (self._raw_log_std <= high)
+        self._fast_actor.backward(torch.cat([mean_grad, log_std_grad * inside], dim=1)[None], wanted)
+
+
+def _imitation(mean: Tensor, batch: UpdateBatch) -> tuple[Tensor, Tensor]:
+    """Mean squared distance of the policy's mode from the data's actions over the rows to imitate, and its slope at `mean`.
+
+    Both are 0 if there are no such rows.
+    """
+    mode = mean.tanh()
+    rows = torch.ones_like(batch.reward) if batch.imitate is None else batch.imitate.to(mean.dtype)
+    share = (rows / (rows.sum().clamp_min(1) * mean.shape[1]))[:, None]
+    error = mode - batch.action
+    return (error.square() * share).sum(), 2 * error * share * (1 - mode.square())
+
+
+def _numbers(metrics: dict[str, Tensor]) -> dict[str, float]:
+    return dict(zip(metrics, torch.stack(list(metrics.values())).tolist(), strict=True))
 
 
 class RLPD(OfflineToOnline):
-    """Soft actor-critic with prior data as a Stable-Baselines3 algorithm; `gradient_steps` is its update-to-data ratio."""
+    """Reinforcement learning with prior data (Ball et al. 2023): soft actor-critic on batches half of data, half of practice."""
 
     config_type: ClassVar[type[Any]] = RLPDConfig
 
     @staticmethod
     def make_update(features: int, actions: int, config: RLPDConfig) -> nn.Module:
-        """Actor and critics."""
+        """Actor, critics and their targets."""
         return RLPDUpdate(features, actions, config)
+
+
+__all__ = ["RLPD", "RLPDConfig", "RLPDUpdate"]

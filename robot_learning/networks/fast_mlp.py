@@ -7,6 +7,7 @@ optimiser reads them. What comes out is what autograd gives, up to rounding.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,12 +43,13 @@ class FastMLP:
         self._activations: list[list[_Activation]] = []
 
     @torch.no_grad()
-    def forward(self, inputs: Tensor) -> Tensor:
-        """`(B, in)`, the same for every copy, -> `(copies, B, outputs)`."""
+    def forward(self, inputs: Tensor, copies: Sequence[int] | None = None) -> Tensor:
+        """`(B, in)`, the same for every copy, -> `(copies, B, outputs)`; with `copies` only of these, for no backward pass."""
         net, rows = self.net, len(inputs)
-        self._inputs, self._activations = inputs, [[] for _ in range(net.copies)]
-        out = inputs.new_empty(net.copies, rows, net.weights[-1].shape[1])
-        for i, activations in enumerate(self._activations):
+        chosen = range(net.copies) if copies is None else copies
+        self._inputs, self._activations = inputs, [[] for _ in chosen]
+        out = inputs.new_empty(len(chosen), rows, net.weights[-1].shape[1])
+        for place, (i, activations) in enumerate(zip(chosen, self._activations, strict=True)):
             x = inputs
             for layer in range(len(net.weights) - 1):
                 weight, bias = net.weights[layer][i], net.biases[layer][i]
@@ -55,7 +57,7 @@ class FastMLP:
                 torch.addmm(bias, x, weight.t(), out=before)
                 activations.append(self._activate(before, layer, i))
                 x = activations[-1].out
-            torch.addmm(net.biases[-1][i], x, net.weights[-1][i].t(), out=out[i])
+            torch.addmm(net.biases[-1][i], x, net.weights[-1][i].t(), out=out[place])
         return out
 
     @torch.no_grad()

@@ -41,6 +41,12 @@ def test_it_is_autograd(layer_norm: bool, outputs: int, rows: int) -> None:
     torch.testing.assert_close(fast.input_gradient(grad, start=4), inputs_grad[..., 4:])
 
 
+def test_some_copies_alone_give_what_they_give_among_all() -> None:
+    fast, inputs = FastMLP(make_net(True)), torch.randn(5, 6).double()
+    everything = fast.forward(inputs)
+    torch.testing.assert_close(fast.forward(inputs, copies=[2, 0]), everything[[2, 0]])
+
+
 def test_gradients_of_the_inputs_leave_those_of_the_parameters_alone() -> None:
     net = make_net(True)
     fast = FastMLP(net)
