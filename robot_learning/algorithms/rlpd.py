@@ -57,7 +57,7 @@ class RLPDConfig:
     initial_entropy_weight: float = 0.01
     """Where the adapted weight starts; small, or a policy that was started from data is lost again."""
     target_entropy: float | None = None
-    """Of the adapted weight; None: minus the number of actions."""
+    """Of the adapted weight; None: minus half the number of actions."""
     bc_steps: int = 0
     """The first so many steps of `pretrain` only clone the rows to imitate."""
     bc_weight: float = 0.0
@@ -87,7 +87,7 @@ class RLPDUpdate(nn.Module):
         self.actor = SquashedGaussianActor(features, actions, config.hidden, config.log_std_range)
         self.critics = CriticEnsemble(features, actions, config.hidden, config.critics, config.layer_norm)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
-        self.target_entropy = -float(actions) if config.target_entropy is None else config.target_entropy
+        self.target_entropy = -actions / 2 if config.target_entropy is None else config.target_entropy
         weight = config.initial_entropy_weight if config.entropy_weight is None else config.entropy_weight
         self.log_entropy_weight = nn.Parameter(torch.tensor(math.log(max(weight, 1e-12))))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))

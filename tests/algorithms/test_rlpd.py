@@ -193,6 +193,13 @@ def test_a_fixed_entropy_weight_stays() -> None:
     assert update.log_entropy_weight.exp().item() == pytest.approx(0.002)
 
 
+@pytest.mark.parametrize(("target", "rises"), [(100.0, True), (-100.0, False)])
+def test_the_entropy_weight_is_adapted_to_its_target(target: float, rises: bool) -> None:
+    update = make_update(target_entropy=target, initial_entropy_weight=0.01)
+    update.step(make_batch())
+    assert (update.log_entropy_weight.item() > math.log(0.01)) is rises
+
+
 def test_targets_follow_by_tau() -> None:
     update = make_update(tau=0.1)
     before = [p.clone() for p in update.target_critics.parameters()]
