@@ -24,6 +24,7 @@ from torch import Tensor
 
 from robot_learning.networks.conservative import ConservativeBatch, ConservativeTerms, Penalty
 from robot_learning.networks.critics import LAYER_NORM_EPSILON, CriticEnsemble
+from robot_learning.networks.fused_linear import fused_linear
 from robot_learning.networks.row_choice import draw_rows
 
 _threshold_backward = torch.ops.aten.threshold_backward.grad_input
@@ -47,6 +48,8 @@ class _Layer:
     shift_grad: Tensor | None = None
     back_weight: Tensor = field(init=False)
     """What takes the gradient of this layer's output to that of its input."""
+    back_transposed: Tensor = field(init=False)
+    """The same, transposed, contiguous; not of the first layer."""
     back_scale: Tensor | None = field(init=False)
     before: Tensor = field(init=False)
     """Output of the linear part."""
@@ -57,6 +60,13 @@ class _Layer:
 
     def __post_init__(self) -> None:
         self.back_weight, self.back_scale = self.weight, self.scale
+
+    def forward(self, x: Tensor) -> None:
+        """The whole layer."""
+        if self.scale is None:
+            self.out = fused_linear(x, self.weight, self.bias, relu=True)
+        else:
+            self.activate(fused_linear(x, self.weight, self.bias))
 
     def activate(self, before: Tensor) -> None:
         """LayerNorm, if any, and ReLU; without LayerNorm in place."""
@@ -195,6 +205,8 @@ class FastCritic:
             else:
                 layers.append(_Layer(*parts))
         layers[-1].fold_in(head.weight)
+        for layer in layers[1:]:
+            layer.back_transposed = layer.back_weight.t().contiguous()
         return layers, head
 
     def _forward(self, layers: list[_Layer], head: _Layer, state: Tensor, actions: Tensor) -> Tensor:
@@ -208,9 +220,7 @@ class FastCritic:
         x.addmm_(actions, layers[0].weight[:, -actions.shape[1] :].t())
         layers[0].activate(x)
         for n, layer in enumerate(layers[1:], start=1):
-            x = self._buffer(str(n), (rows, len(layer.weight)), state)
-            torch.addmm(layer.bias, layers[n - 1].out, layer.weight.t(), out=x)
-            layer.activate(x)
+            layer.forward(layers[n - 1].out)
         return torch.addmv(head.bias, layers[-1].out, head.weight).view(-1, len(state))
 
     def _action_gradient(self, layers: list[_Layer], head: _Layer, rows: slice) -> Tensor:
@@ -241,7 +251,7 @@ class FastCritic:
             upper = layer.deactivate(upper)
             layer.weight_grad.addmm_(upper.t(), lower)
             layer.bias_grad.addmv_(upper.t(), ones)
-            upper = torch.mm(upper, layer.back_weight, out=self._buffer(f"down {n}", (len(grad), lower.shape[1]), grad))
+            upper = fused_linear(upper, layer.back_transposed, None)
         upper = layers[0].deactivate(upper)
         action_grad.addmm_(actions.t(), upper)
         if picked:
