@@ -209,6 +209,31 @@ class OfflineToOnline(OffPolicyAlgorithm):
             tasks=self.instructions,
         )
 
+    def use_replay(self, replay: ReplayBuffer) -> None:
+        """Learn from `replay` from now on; it takes over this algorithm's discount, steps and treatment of rewards.
+
+        Raises:
+            TrainingError: its observations, actions or tasks are others.
+        """
+        expected = self.new_replay()
+        pairs = {
+            "observations": (replay.observations.to_dict()["keys"], expected.observations.to_dict()["keys"]),
+            "number of actions": (replay.action_size, expected.action_size),
+            "tasks": (replay.tasks[: len(self.instructions)], list(self.instructions)),
+        }
+        for name, (found, wanted) in pairs.items():
+            if found != wanted:
+                raise TrainingError(f"replay buffer: expected the {name} {wanted}, found {found}")
+        rules = expected.rules
+        replay.set_rules(
+            gamma=rules.gamma,
+            reward_scale=rules.reward_scale,
+            reward_bias=rules.reward_bias,
+            lowest_reward=rules.lowest_reward,
+        )
+        replay.n_step = self.n_step
+        self.replay = replay
+
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         """As Stable-Baselines3's, but pictures stay `(H, W, C)`."""
@@ -230,7 +255,8 @@ class OfflineToOnline(OffPolicyAlgorithm):
 
     def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:
         """Take the replay buffer of a folder; episodes that were under way end there as truncated."""
-        self.replay = ReplayBuffer.load(path, self.frozen)
+        self.use_replay(ReplayBuffer.load(path, self.frozen))
+        assert self.replay is not None
         if truncate_last_traj and ONLINE in self.replay.sources:
             self.replay.cut(ONLINE)
 
@@ -284,8 +310,7 @@ class OfflineToOnline(OffPolicyAlgorithm):
             TrainingError: there is nothing to learn from. DivergedError: a loss is not finite.
         """
         if isinstance(data, ReplayBuffer):
-            self.replay = data
-            data.n_step = self.n_step
+            self.use_replay(data)
         elif data is not None:
             for source, part in data.items() if isinstance(data, Mapping) else [(PRIOR, data)]:
                 self.add_prior(source, part)
