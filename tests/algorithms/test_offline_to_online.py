@@ -1,6 +1,7 @@
 """What the algorithms owe to Stable-Baselines3, and what the base adds: data, mixtures, normalisation, exact continuation."""
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from robot_learning.contract import Contract
 from robot_learning.data import Dataset, DatasetWriter, Episode
 from robot_learning.envs.task_observation import SeededEpisodes
 
-from .worlds import FRONT, INSTRUCTIONS, STATE, PointGoal, PointPicture, add_walks
+from .worlds import FRONT, INSTRUCTIONS, STATE, PointGoal, PointPicture, add_walks, episode_of, stacked
 
 KINDS: dict[str, tuple[type[OfflineToOnline], Any]] = {
     "CalQL": (CalQL, CalQLConfig(hidden=(16, 16), n_actions=2)),
@@ -221,35 +222,61 @@ def test_pretraining_counts_what_is_done() -> None:
 def minari_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A small local Minari dataset of the point world."""
     minari = pytest.importorskip("minari")
+    from minari.data_collector import EpisodeBuffer
+
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
-    gymnasium.register("test/PointGoal-v0", f"{PointGoal.__module__}:PointGoal", max_episode_steps=20)
-    try:
-        env = minari.DataCollector(gymnasium.make("test/PointGoal-v0"))
-        for seed in range(6):
-            env.reset(seed=seed)
-            over = False
-            while not over:
-                world = env.unwrapped
-                action = np.clip(world.goal - world.position, -0.2, 0.2).astype(np.float32)
-                _, _, terminated, truncated, _ = env.step(action)
-                over = terminated or truncated
-        env.create_dataset("test/point-v0", algorithm_name="walk", author="test", author_email="test@example.org",
-                           code_permalink="none", description="walks to the goal")  # fmt: skip
-        env.close()
-        yield "test/point-v0"
-    finally:
-        gymnasium.registry.pop("test/PointGoal-v0")
+    episodes = []
+    for number in range(6):
+        walk = episode_of(PointGoal(), number, 0.9)
+        last = np.arange(len(walk["actions"])) == len(walk["actions"]) - 1
+        episodes.append(
+            EpisodeBuffer(
+                id=number,
+                observations=stacked(walk["observations"]),
+                actions=0.2 * walk["actions"],
+                rewards=walk["rewards"].astype(np.float64),
+                terminations=last & walk["terminated"],
+                truncations=last & (not walk["terminated"]),
+                infos={"is_success": last & walk["terminated"]},
+            )
+        )
+    world = PointGoal()
+    minari.create_dataset_from_buffers(
+        "point/walk-v0", episodes, observation_space=world.observation_space, action_space=world.action_space,
+        data_format="hdf5", requirements=[],
+    )  # fmt: skip
+    return "point/walk-v0"
+
+
+minari_warnings = pytest.mark.filterwarnings("ignore::UserWarning:minari")  # author, permalink: of no use here
 
 
 @every_algorithm
-def test_ten_lines_from_a_minari_dataset_to_practice(minari_id: str, kind: str) -> None:
-    model = box(kind, gymnasium.make("test/PointGoal-v0"), lowest_reward=0.0)
+@minari_warnings
+def test_it_pretrains_on_a_minari_dataset(minari_id: str, kind: str) -> None:
+    model = box(kind, PointGoal(), lowest_reward=0.0)
     model.pretrain(minari_id, steps=10).learn(20)
     assert model.replay is not None and model.replay.statistics()["prior"].successes == 6
     assert (model.offline_updates, model._n_updates) == (10, 20)
     assert model.normalised
 
 
+@minari_warnings
+def test_the_ten_lines_of_the_page_run(minari_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "offline_to_online.md").read_text()
+    lines = re.search(r"```python\n(.*?)```", page, re.S)
+    assert lines is not None and len(lines[1].splitlines()) <= 12
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(gymnasium, "make", lambda name: PointGoal() if name == "YourPoint-v0" else None)
+    short = re.sub(r"\b\d+_000\b", "20", lines[1])
+    assert short != lines[1]
+    found: dict[str, Any] = {}
+    exec(short, found)
+    assert found["model"].num_timesteps == 20
+    assert (tmp_path / "point.zip").is_file()
+
+
+@minari_warnings
 def test_several_sets_of_data_by_name(minari_id: str) -> None:
     model = box("IQL", PointGoal(), imitate=("good",)).pretrain({"good": minari_id, "again": minari_id}, steps=1)
     assert model.replay is not None and model.replay.sources == ["good", "again"]
