@@ -148,7 +148,10 @@ def learners(state: int, action: int) -> dict[str, tuple[str, str, Callable[[], 
     def cal_ql(**options: Any) -> Callable[[], Any]:
         return lambda: CalQLUpdate(state, action, CalQLConfig(**{**DEFAULTS, **options}))
 
-    sac = RLPDConfig(hidden=(HIDDEN, HIDDEN), critics=2, layer_norm=False, target_entropy=-float(action))
+    sac = RLPDConfig(
+        hidden=(HIDDEN, HIDDEN), critics=2, subset=2, layer_norm=False, actor_value="min", backup_entropy=True,
+        initial_entropy_weight=1.0, target_entropy=-float(action),
+    )  # fmt: skip
     return {
         "calql_literal": ("calql", "exact", cal_ql(mode="literal")),
         "calql_exact": ("calql", "exact", cal_ql(mode="exact")),
