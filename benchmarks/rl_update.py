@@ -245,7 +245,7 @@ A busy neighbour slows d3rlpy down more than the modes that stay in the cache, s
 | the actor's gradient out of the critics' pass | saves a forward pass of the critics |
 | picking rows with gradient | pays below 92 % of the rows, above that the copies cost more |
 | first layer as one product of features and actions | 2.3 ms instead of 1.5 ms |
-| half precision | not used: values would be off by 0.4 %, and the softmax of large values by much more |
+| half precision (bfloat16) | not tried: it rounds by 0.4 %, and the softmax of large values moves by much more |
 """
 PEERS = {"calql": "d3rlpy CalQL", "cql": "d3rlpy CQL", "iql": "d3rlpy IQL", "sac": "Stable-Baselines3 SAC"}
 
