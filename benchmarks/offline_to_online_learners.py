@@ -1,0 +1,329 @@
+"""What offline_to_online.py compares: one entry in `ALGORITHMS` each.
+
+A learner learns from data (`offline`), goes on in the environment (`online`), acts, and saves its whole state between the two.
+To add an algorithm: for one of the package, `_package(name, ...)`; else a subclass of `Learner`
+and its entry.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from offline_to_online_learner import Learner
+from offline_to_online_problems import PlayroomProblem
+from stable_baselines3 import SAC
+from stable_baselines3.common.logger import Logger
+
+from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
+from robot_learning.policies import load_policy, save_checkpoint
+from robot_learning.training.practice_data import make_algorithm
+from robot_learning.training.rl_config import RUNS
+from robot_learning.training.run_state import load_state, save_state
+from robot_learning.training.self_imitation import SelfImitationRun, practise
+
+BC_STEPS = 2000
+
+
+class Package(Learner):
+    """One of the package's offline-to-online algorithms with the defaults of `robot-learning train`."""
+
+    def __init__(self, name: str, changes: Mapping[str, Any], *job: Any) -> None:
+        super().__init__(*job)
+        kind = RUNS[name][0]
+        self.config = self.problem.config(self.seed, kind, offline_steps=self.budget.offline_steps)
+        self.config = replace(self.config, settings=replace(self.config.settings, **changes))
+        self.env = self.practice_env()
+        self.algorithm = make_algorithm(self.config, self.env)
+        self.algorithm.set_logger(Logger(None, []))
+        self.algorithm.diverged_folder = self.folder
+        plain_update = self.algorithm._update
+
+        def timed_update(mixture: Mapping[str, float]) -> dict[str, float]:
+            self.clock.steps["updates"] += 1
+            with self.clock("updates"):
+                return plain_update(mixture)
+
+        self.algorithm._update = timed_update  # type: ignore[method-assign]
+
+    def offline(self) -> None:
+        """`pretrain`."""
+        self.problem.fill(self.config, self.algorithm, self.env, self.seed)
+        self.algorithm.pretrain(steps=self.budget.offline_steps)
+
+    def online(self, until: int) -> None:
+        """`learn`."""
+        left = until - self.algorithm.num_timesteps
+        if left > 0:
+            self.algorithm.learn(left, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
+
+    def act(self, observation: Any, sample: bool) -> np.ndarray:
+        """`predict`."""
+        action: np.ndarray = self.algorithm.predict(observation, deterministic=not sample)[0]
+        return action
+
+    def save(self, folder: Path) -> None:
+        """State and replay buffer."""
+        assert self.algorithm.replay is not None
+        self.algorithm.replay.save(folder / "replay")
+        save_state(folder, self.algorithm.state(), {"episode": self.env.episode})
+
+    def load(self, folder: Path) -> None:
+        """The episode that was under way ends where it was saved."""
+        saved = load_state(folder)
+        assert saved is not None
+        self.algorithm.load_state(saved[0])
+        self.algorithm.load_replay_buffer(folder / "replay")
+        self.env.episode = saved[1]["episode"]
+
+
+class Scratch(Learner):
+    """Stable-Baselines3's own SAC with its defaults; no data."""
+
+    def __init__(self, *job: Any) -> None:
+        super().__init__(*job)
+        self.env = self.practice_env()
+        self.flat = gymnasium.wrappers.FlattenObservation(self.env)
+        gamma = self.problem.config(0, RUNS["rlpd"][0]).gamma
+        self.model = SAC(
+            "MlpPolicy", self.flat, gamma=gamma, buffer_size=self.budget.online_steps + 1, seed=self.seed, device="cpu"
+        )
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self.model.set_logger(Logger(None, []))
+        plain_train = self.model.train
+
+        def timed_train(gradient_steps: int, batch_size: int = 64) -> None:
+            self.clock.steps["updates"] += gradient_steps
+            with self.clock("updates"):
+                plain_train(gradient_steps, batch_size)
+
+        self.model.train = timed_train  # type: ignore[method-assign]
+
+    def online(self, until: int) -> None:
+        """`learn`."""
+        left = until - self.model.num_timesteps
+        if left > 0:
+            self.model.learn(left, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
+
+    def act(self, observation: Any, sample: bool) -> np.ndarray:
+        """`predict`."""
+        flat = self.flat.observation(observation)
+        action: np.ndarray = self.model.predict(flat, deterministic=not sample)[0]
+        return action
+
+    def save(self, folder: Path) -> None:
+        """Model and replay buffer."""
+        del self.model.train  # the timer, which cannot be saved
+        self.model.save(folder / "model.zip")
+        self.model.save_replay_buffer(folder / "replay.pkl")
+        (folder / "episode.json").write_text(json.dumps(self.env.episode))
+        self._prepare()
+
+    def load(self, folder: Path) -> None:
+        """A new episode begins."""
+        self.model = SAC.load(folder / "model.zip", env=self.flat, device="cpu")
+        self.model.load_replay_buffer(folder / "replay.pkl")
+        self.env.episode = json.loads((folder / "episode.json").read_text())
+        self._prepare()
+
+
+class Cloned(Learner):
+    """Acts with a policy of the package's that was cloned; it has no sampled form."""
+
+    policy: Any
+
+    def begin(self, sample: bool) -> None:
+        """Forget the plan."""
+        self.policy.reset()
+
+    def act(self, observation: Any, sample: bool) -> np.ndarray:
+        """`predict` for the only task."""
+        action: np.ndarray = self.policy.predict(observation, self.policy.tasks[0])
+        return action
+
+
+class BC(Cloned):
+    """Behaviour cloning of chunks on the demonstrations."""
+
+    def offline(self) -> None:
+        """A training of its own length, as that is part of its recipe."""
+        data = self.problem.demonstrations(self.seed)
+        steps = min(BC_STEPS, self.budget.offline_steps)
+        learner = BehaviourCloning(BehaviourCloningConfig(inputs="state"), data, np.arange(len(data)), steps, self.seed)
+        with self.clock("updates"):
+            for step in range(steps):
+                learner.update(step, learner.batch(step))
+        self.clock.steps["updates"] += steps
+        save_checkpoint(self.folder / "policy", learner.checkpoint({}, []))
+        self.load(self.folder)
+
+    def load(self, folder: Path) -> None:
+        """The policy is its whole state."""
+        self.policy = load_policy(self.folder / "policy")
+
+
+class SelfImitation(Cloned):
+    """The package's practice by self-imitation; it runs to the end at once, and each mark is judged by the round it had then."""
+
+    def __init__(self, *job: Any) -> None:
+        super().__init__(*job)
+        assert isinstance(self.problem, PlayroomProblem)
+        self.config = SelfImitationRun(
+            run=str(self.folder / "run"),
+            dataset=(str(self.problem.folder(self.seed)),),
+            tasks=(self.problem.name,),
+            cameras=(),
+            online_steps=self.budget.online_steps,
+            seed=self.seed,
+        )
+
+    def offline(self) -> None:
+        """Round 0; practice belongs to no phase of the clock but "all"."""
+        practise(self.config, resume=True)
+        self._take(0)
+
+    def online(self, until: int) -> None:
+        """The round that acted at that step."""
+        self._take(until)
+
+    def load(self, folder: Path) -> None:
+        """Everything is in the run's own folder."""
+        self._take(0)
+
+    def _take(self, step: int) -> None:
+        rounds = sorted(int(path.name.split("_")[1]) for path in (self.folder / "run" / "rounds").glob("round_*"))
+        number = step // self.config.settings.round_steps if step < self.budget.online_steps else rounds[-1]
+        self.policy = load_policy(self.folder / "run" / "rounds" / f"round_{min(number, rounds[-1])}")
+
+
+class Peer(Package):
+    """d3rlpy's CalQL in a process of its own, on the transitions, normalisation and mixture of our Cal-QL; offline only.
+
+    Args:
+        equal: "steps", or "seconds": the CPU time our Cal-QL had for its updates offline, whose job must be finished.
+    """
+
+    def __init__(self, equal: str, *job: Any) -> None:
+        super().__init__("cal_ql", {}, *job)
+        self.equal = equal
+        self.layers: dict[str, torch.Tensor] = {}
+
+    def offline(self) -> None:
+        """Export, train, read the actor back."""
+        self.problem.fill(self.config, self.algorithm, self.env, self.seed)
+        self.algorithm.fit_normalisation()
+        self._export()
+        limit = ["--steps", str(self.budget.offline_steps)]
+        if self.equal == "seconds":
+            limit = ["--seconds", str(self._seconds())]
+        script = Path(__file__).with_name("offline_to_online_peer.py")
+        files = [str(self.folder / "transitions.npz"), str(self.folder / "actor.npz")]
+        settings = ["--gamma", str(self.config.gamma), "--batch", str(self.config.batch_size), "--seed", str(self.seed)]
+        if not self.budget.peer_python:
+            raise RuntimeError("d3rlpy is compared in an interpreter of its own: give --peer-python")
+        subprocess.run([self.budget.peer_python, str(script), *files, *limit, *settings], check=True)
+        (self.folder / "transitions.npz").unlink()
+        self.load(self.folder)
+        self.clock.seconds["updates"] = float(self.layers["seconds"])
+        self.clock.seconds["all"] += float(self.layers["seconds"])
+        self.clock.steps["updates"] = int(self.layers["steps"])
+
+    def _seconds(self) -> float:
+        """CPU seconds of our updates offline."""
+        ours = self.folder.parent / self.folder.name.replace("d3rlpy_seconds", "cal_ql") / "result.json"
+        seconds: float = json.loads(ours.read_text())["offline_seconds"]
+        return seconds
+
+    def _export(self) -> None:
+        """A sample of each source as large as makes a transition that is missing a rarity, features as the networks see them."""
+        replay = self.algorithm.replay
+        assert replay is not None
+        arrays: dict[str, np.ndarray] = {}
+        for source, share in self.algorithm._prior_mixture().items():
+            count = min(8 * replay.size(source), 200_000)
+            batch = self.algorithm.batch(replay.sample(count, {source: 1.0}, np.random.default_rng(self.seed)))
+            names = ("features", "next_features", "action", "reward", "discount", "mc_return")
+            arrays |= {f"{source}/{name}": getattr(batch, name).detach().numpy() for name in names}
+            arrays[f"{source}/share"] = np.array(share)
+        np.savez(self.folder / "transitions.npz", **arrays)
+
+    def load(self, folder: Path) -> None:
+        """The actor that was trained."""
+        if not self.algorithm.normalised:
+            self.problem.fill(self.config, self.algorithm, self.env, self.seed)
+            self.algorithm.fit_normalisation()
+        self.layers = {k: torch.from_numpy(v) for k, v in np.load(self.folder / "actor.npz").items()}
+
+    def save(self, folder: Path) -> None:
+        """The actor is in the job's folder already."""
+
+    @torch.inference_mode()
+    def act(self, observation: Any, sample: bool) -> np.ndarray:
+        """d3rlpy's squashed Gaussian."""
+        tensors = {key: torch.from_numpy(value[None]) for key, value in observation.items()}
+        x = self.algorithm.own_policy.encode(tensors)
+        for layer in ("_encoder._layers.0", "_encoder._layers.2"):
+            x = torch.nn.functional.linear(x, self.layers[f"{layer}.weight"], self.layers[f"{layer}.bias"]).relu()
+        mean, log_std = (
+            torch.nn.functional.linear(x, self.layers[f"{head}.weight"], self.layers[f"{head}.bias"])
+            for head in ("_mu", "_logstd")
+        )
+        noise = log_std.clamp(-20.0, 2.0).exp() * torch.randn_like(mean) if sample else 0.0
+        action: np.ndarray = (mean + noise).tanh()[0].numpy()
+        return action
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """One entry.
+
+    Attributes:
+        offline, online: whether it learns in that phase; samples: whether its sampled policy differs from its mean.
+        cost: CPU milliseconds of a gradient step or, online, of a step with all its updates; for the time left.
+        maze: whether it can be run in the maze.
+        after: an algorithm whose job of the same task and seed must be finished first.
+    """
+
+    title: str
+    make: Callable[..., Learner]
+    offline: bool = True
+    online: bool = True
+    samples: bool = True
+    cost: tuple[float, float] = (10.0, 15.0)
+    maze: bool = True
+    after: str = ""
+
+
+def _package(title: str, name: str, cost: tuple[float, float], **changes: Any) -> Algorithm:
+    return Algorithm(title, lambda *job: Package(name, changes, *job), cost=cost)
+
+
+ALGORITHMS: dict[str, Algorithm] = {
+    "bc": Algorithm("BC", BC, online=False, samples=False, cost=(4.0, 0.0)),
+    "sac": Algorithm("SAC from scratch", Scratch, offline=False, cost=(0.0, 21.0)),
+    "iql": _package("IQL", "iql", (14.0, 17.0)),
+    "cql": _package("CQL", "cal_ql", (55.0, 58.0), calibrate=False),
+    "cal_ql": _package("Cal-QL", "cal_ql", (55.0, 58.0)),
+    "rlpd": _package("RLPD", "rlpd", (24.0, 27.0)),
+    "self_imitation": Algorithm("self-imitation", SelfImitation, samples=False, cost=(5.0, 40.0), maze=False),
+    "d3rlpy_steps": Algorithm(
+        "d3rlpy CalQL, equal steps", lambda *job: Peer("steps", *job), online=False, cost=(140.0, 0.0)
+    ),
+    "d3rlpy_seconds": Algorithm(
+        "d3rlpy CalQL, equal CPU seconds",
+        lambda *job: Peer("seconds", *job),
+        online=False,
+        cost=(55.0, 0.0),
+        after="cal_ql",
+    ),
+}
+"""What is compared, by its name on the command line, in the order of the tables."""
