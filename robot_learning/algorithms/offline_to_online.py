@@ -10,10 +10,8 @@ All randomness is torch's global generator, `self.rng` and the action space's; e
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,53 +20,44 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Dict
-from safetensors.torch import save_file
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.utils import configure_logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch import Tensor, nn
 
+from robot_learning.algorithms.batches import (
+    DEMONSTRATIONS,
+    ONLINE,
+    PRIOR,
+    Batch,
+    TrainingError,
+    make_batch,
+    online_mixture,
+    pick,
+    prior_mixture,
+    require_alike,
+    save_transitions,
+    standardise,
+    without_task,
+)
 from robot_learning.algorithms.observation_policy import TASK, EncoderConfig, ObservationPolicy
+from robot_learning.algorithms.whole_state import load_whole_state, whole_state
 from robot_learning.contract import Contract
 from robot_learning.data import Dataset
 from robot_learning.data.minari_import import add_minari
-from robot_learning.data.observations import PLAIN, FeatureEncoder
+from robot_learning.data.observations import FeatureEncoder
 from robot_learning.data.replay import ReplayBuffer
 from robot_learning.data.replay_batch import Transitions
 from robot_learning.data.transitions import add_dataset
 from robot_learning.errors import UserError
-from robot_learning.networks.augmentation import random_crop
 from robot_learning.policies import Checkpoint, actor_checkpoint
-
-ONLINE, PRIOR, DEMONSTRATIONS = "online", "prior", "demonstrations"  # sources of the replay buffer
-NORMALISE_FROM = 20_000  # transitions that the normalisation is estimated from
-
-
-class TrainingError(UserError, ValueError):
-    """An algorithm cannot do what was asked of it with what it was given."""
 
 
 class DivergedError(UserError, FloatingPointError):
     """A loss is no longer finite; the message names the file with the batch that caused it."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A batch as the networks see it: `features`, `next_features` `(B, F)`; `action` `(B, A)`; the rest `(B,)`.
-
-    `imitate` are the rows that the imitation term applies to: successful demonstrations. `online`: what was experienced.
-    """
-
-    features: Tensor
-    next_features: Tensor
-    action: Tensor
-    reward: Tensor
-    discount: Tensor
-    mc_return: Tensor
-    imitate: Tensor
-    online: Tensor
 
 
 class OfflineToOnline(OffPolicyAlgorithm):
@@ -216,14 +205,7 @@ class OfflineToOnline(OffPolicyAlgorithm):
             TrainingError: its observations, actions or tasks are others.
         """
         expected = self.new_replay()
-        pairs = {
-            "observations": (replay.observations.to_dict()["keys"], expected.observations.to_dict()["keys"]),
-            "number of actions": (replay.action_size, expected.action_size),
-            "tasks": (replay.tasks[: len(self.instructions)], list(self.instructions)),
-        }
-        for name, (found, wanted) in pairs.items():
-            if found != wanted:
-                raise TrainingError(f"replay buffer: expected the {name} {wanted}, found {found}")
+        require_alike(replay, expected)
         rules = expected.rules
         replay.set_rules(
             gamma=rules.gamma,
@@ -265,17 +247,17 @@ class OfflineToOnline(OffPolicyAlgorithm):
     ) -> None:
         assert self.replay is not None
         for index, done in enumerate(dones):
-            before, after, info = _pick(self._last_obs, index), _pick(new_obs, index), infos[index]
+            before, after, info = pick(self._last_obs, index), pick(new_obs, index), infos[index]
             if done and info.get("terminal_observation") is not None:
                 after = info["terminal_observation"]
             truncated = bool(done and info.get("TimeLimit.truncated", False))
             self.replay.add_step(
                 ONLINE,
                 index,
-                _without_task(before),
+                without_task(before),
                 buffer_action[index],
                 float(reward[index]),
-                _without_task(after),
+                without_task(after),
                 terminated=bool(done) and not truncated,
                 truncated=truncated,
                 success=bool(info.get("is_success", info.get("success", False))),
@@ -320,8 +302,6 @@ class OfflineToOnline(OffPolicyAlgorithm):
         if not self.normalised:
             self.fit_normalisation()
         if not hasattr(self, "_logger"):
-            from stable_baselines3.common.utils import configure_logger
-
             self._logger = configure_logger(self.verbose, self.tensorboard_log, "pretrain", True)
         if callback is not None:
             callback.init_callback(self)
@@ -359,34 +339,16 @@ class OfflineToOnline(OffPolicyAlgorithm):
     def fit_normalisation(self) -> None:
         """Standardise vectors by the mean and spread they have in what is learned from at present."""
         assert self.replay is not None
-        rng = np.random.default_rng(0)
-        batch = self.replay.sample(NORMALISE_FROM, self._prior_mixture(), rng)
-        encoder = self.own_policy.encoder
-        columns = {key: batch.observation[key].reshape(len(batch), -1) for key in encoder.spec.vectors}
-        encoder.set_normalisation(
-            {key: column.mean(0, dtype=np.float64) for key, column in columns.items()},
-            {key: column.std(0, dtype=np.float64) for key, column in columns.items()},
-        )
+        standardise(self.own_policy.encoder, self.replay, self._prior_mixture())
         self.normalised = True
 
     def _prior_mixture(self) -> dict[str, float]:
         assert self.replay is not None
-        names = [s for s in self.replay.sources if s != ONLINE and self.replay.size(s)]
-        shares = {name: self.prior_shares.get(name, 0.0 if self.prior_shares else 1.0) for name in names}
-        total = sum(shares.values())
-        if names and total <= 0:
-            raise TrainingError(f"prior_shares {self.prior_shares} leave nothing of the sources there are: {names}")
-        return {name: share / total for name, share in shares.items() if share > 0}
+        return prior_mixture(self.replay, self.prior_shares)
 
     def _online_mixture(self) -> dict[str, float]:
         assert self.replay is not None
-        prior = self._prior_mixture()
-        if not prior:
-            return {ONLINE: 1.0}
-        if ONLINE not in self.replay.sources or not self.replay.size(ONLINE):
-            return prior
-        mixture = {name: (1 - self.online_share) * share for name, share in prior.items()}
-        return {**mixture, ONLINE: self.online_share}
+        return online_mixture(self.replay, self.prior_shares, self.online_share)
 
     def _update(self, mixture: Mapping[str, float]) -> dict[str, float]:
         """One gradient step; the subclass's `step` does it."""
@@ -397,7 +359,14 @@ class OfflineToOnline(OffPolicyAlgorithm):
             optimizer.zero_grad(set_to_none=True)
         metrics: dict[str, float] = self.own_policy.update.step(self.batch(transitions))
         if not all(map(math.isfinite, metrics.values())):
-            self._report_divergence(metrics, transitions)
+            path = Path(self.diverged_folder) / f"diverged_{self.offline_updates}_{self.num_timesteps}.safetensors"
+            save_transitions(path, transitions)
+            wrong = {name: value for name, value in metrics.items() if not math.isfinite(value)}
+            raise DivergedError(
+                f"not finite after {self.offline_updates} offline and {self._n_updates} online updates: {wrong}; the batch is "
+                f"in {path}. Go on from the last save with a lower learning rate, and look for outliers in rewards and "
+                "observations."
+            )
         if optimizer is not None:
             optimizer.step()
         return metrics
@@ -405,47 +374,7 @@ class OfflineToOnline(OffPolicyAlgorithm):
     def batch(self, transitions: Transitions) -> Batch:
         """Transitions as the networks see them; pictures cut at random."""
         assert self.replay is not None
-        sources = self.replay.sources
-        copied = np.isin(transitions.source, [i for i, name in enumerate(sources) if name in self.imitate])
-        online = transitions.source == (sources.index(ONLINE) if ONLINE in sources else -1)
-        features = self._features(transitions.observation, transitions.task)
-        with torch.no_grad():
-            following = self._features(transitions.next_observation, transitions.task)
-        plain = {
-            name: self._tensor(getattr(transitions, name)) for name in ("action", "reward", "discount", "mc_return")
-        }
-        return Batch(
-            features,
-            following,
-            **plain,
-            imitate=self._tensor(copied & transitions.success),
-            online=self._tensor(online),
-        )
-
-    def _features(self, observation: Mapping[str, np.ndarray], task: np.ndarray) -> Tensor:
-        encoder = self.own_policy.encoder
-        parts = {key: self._tensor(observation[key]) for key in encoder.spec.vectors}
-        for key in encoder.spec.images:
-            crop = random_crop(observation[key], np.arange(len(task)), encoder.spec.image_size, self.rng)
-            parts[key] = crop.to(self.device)
-        told = self._tensor(np.eye(encoder.spec.tasks, dtype=np.float32)[task]) if encoder.spec.tasks else None
-        features: Tensor = encoder(parts, told)
-        return features
-
-    def _tensor(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).to(self.device)
-
-    def _report_divergence(self, metrics: dict[str, float], transitions: Transitions) -> None:
-        path = Path(self.diverged_folder) / f"diverged_{self.offline_updates}_{self.num_timesteps}.safetensors"
-        flat = {f"observation/{k}": v for k, v in transitions.observation.items()}
-        flat |= {f"next_observation/{k}": v for k, v in transitions.next_observation.items()}
-        flat |= {k: v for k, v in vars(transitions).items() if isinstance(v, np.ndarray)}
-        save_file({k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in flat.items()}, path)
-        wrong = {name: value for name, value in metrics.items() if not math.isfinite(value)}
-        raise DivergedError(
-            f"not finite after {self.offline_updates} offline and {self._n_updates} online updates: {wrong}; the batch is in "
-            f"{path}. Go on from the last save with a lower learning rate, and look for outliers in rewards and observations."
-        )
+        return make_batch(transitions, self.replay.sources, self.imitate, self.own_policy, self.rng)
 
     def checkpoint(
         self, contract: Contract, tasks: list[str], *, sample: bool, facts: Mapping[str, Any], success: list[str]
@@ -462,57 +391,11 @@ class OfflineToOnline(OffPolicyAlgorithm):
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that the next step depends on, besides the replay buffer."""
-        tensors = {f"policy/{k}": v for k, v in self.policy.state_dict().items()}
-        for name, optimizer in self.own_policy.optimizers().items():
-            for index, slots in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer/{name}/{index}/{k}": torch.as_tensor(v) for k, v in slots.items()}
-        counters = {name: getattr(self, name) for name in _COUNTERS}
-        generators = {"rng": self.rng.bit_generator.state, "actions": self.action_space.np_random.bit_generator.state}
-        tensors["torch_rng"] = torch.get_rng_state()
-        tensors["counters"] = _packed({**counters, "normalised": self.normalised})
-        tensors["generators"] = _packed(generators)
-        return tensors
+        return whole_state(self)
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from what `state` returned; the algorithm was made with the same arguments."""
-        prefix = "policy/"
-        self.policy.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
-        for name, optimizer in self.own_policy.optimizers().items():
-            state = optimizer.state_dict()
-            prefix = f"optimizer/{name}/"
-            for key in (key[len(prefix) :] for key in tensors if key.startswith(prefix)):
-                index, slot = key.split("/")
-                state["state"].setdefault(int(index), {})[slot] = tensors[prefix + key].clone()
-            optimizer.load_state_dict(state)
-        for name, value in _unpacked(tensors["counters"]).items():
-            setattr(self, name, value)
-        generators = _unpacked(tensors["generators"])
-        self.rng.bit_generator.state = generators["rng"]
-        self.action_space.np_random.bit_generator.state = generators["actions"]
-        torch.set_rng_state(tensors["torch_rng"])
+        load_whole_state(self, tensors)
 
 
-_COUNTERS = ("num_timesteps", "_episode_num", "_n_updates", "offline_updates")
-
-
-def _packed(data: Any) -> Tensor:
-    return torch.from_numpy(np.frombuffer(json.dumps(data).encode(), np.uint8).copy())
-
-
-def _unpacked(tensor: Tensor) -> Any:
-    return json.loads(tensor.numpy().tobytes())
-
-
-def _pick(observation: Any, index: int) -> Any:
-    if isinstance(observation, Mapping):
-        return {key: value[index] for key, value in observation.items()}
-    return observation[index]
-
-
-def _without_task(observation: Any) -> Any:
-    if isinstance(observation, Mapping):
-        return {key: value for key, value in observation.items() if key != TASK}
-    return observation
-
-
-__all__ = ["DEMONSTRATIONS", "ONLINE", "PLAIN", "PRIOR", "Batch", "DivergedError", "OfflineToOnline", "TrainingError"]
+__all__ = ["DEMONSTRATIONS", "ONLINE", "PRIOR", "Batch", "DivergedError", "OfflineToOnline", "TrainingError"]
