@@ -206,13 +206,7 @@ class OfflineToOnline(OffPolicyAlgorithm):
         """
         expected = self.new_replay()
         require_alike(replay, expected)
-        rules = expected.rules
-        replay.set_rules(
-            gamma=rules.gamma,
-            reward_scale=rules.reward_scale,
-            reward_bias=rules.reward_bias,
-            lowest_reward=rules.lowest_reward,
-        )
+        replay.set_rules(**dataclasses.asdict(expected.rules))
         replay.n_step = self.n_step
         self.replay = replay
 
@@ -291,11 +285,7 @@ class OfflineToOnline(OffPolicyAlgorithm):
         Raises:
             TrainingError: there is nothing to learn from. DivergedError: a loss is not finite.
         """
-        if isinstance(data, ReplayBuffer):
-            self.use_replay(data)
-        elif data is not None:
-            for source, part in data.items() if isinstance(data, Mapping) else [(PRIOR, data)]:
-                self.add_prior(source, part)
+        self._take(data)
         assert self.replay is not None
         if not any(self.replay.size(source) for source in self.replay.sources if source != ONLINE):
             raise TrainingError("pretrain: there is no data to learn from; pass a dataset, or add one with add_prior")
@@ -322,6 +312,14 @@ class OfflineToOnline(OffPolicyAlgorithm):
         if callback is not None:
             callback.on_training_end()
         return self
+
+    def _take(self, data: Any) -> None:
+        """Make what `pretrain` was given the content of the replay buffer."""
+        if isinstance(data, ReplayBuffer):
+            self.use_replay(data)
+        elif data is not None:
+            for source, part in data.items() if isinstance(data, Mapping) else [(PRIOR, data)]:
+                self.add_prior(source, part)
 
     def train(self, gradient_steps: int, batch_size: int) -> None:
         """Gradient steps on batches that mix experience with prior data; called by `learn`."""
