@@ -221,7 +221,7 @@ class ScriptedOperator(RobotNode[Config]):
         )
 
     def _start_recording(self, task: Task) -> None:
-        """Start an episode of this task; the topic may reach the recorder after the call, which its answer shows."""
+        """Start an episode of this task; topic and clock may reach the recorder after the call, which its answer shows."""
         deadline = time.monotonic() + self.config.patience
         while True:
             try:
@@ -229,7 +229,8 @@ class ScriptedOperator(RobotNode[Config]):
                     return
                 self._recorder["discard"](self.config.patience)
             except ServiceError as error:
-                if "no task" not in str(error) or time.monotonic() > deadline:
+                not_yet = any(reason in str(error) for reason in ("no task", "no time yet"))
+                if not not_yet or time.monotonic() > deadline:
                     raise
             if time.monotonic() > deadline or self._stop.wait(RETRY):
                 raise OperatorError(

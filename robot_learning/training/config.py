@@ -112,7 +112,7 @@ def read_plain(run: Path) -> dict[str, Any]:
         data: dict[str, Any] = yaml.safe_load(path.read_text())
         data.pop("package_version", None)
         return data
-    except (yaml.YAMLError, AttributeError) as error:
+    except (yaml.YAMLError, AttributeError, TypeError) as error:
         raise RunError(f"{path} is not a training config of this version: {error}") from error
 
 
