@@ -8,7 +8,6 @@ the policy goes wrong and recovers, which twenty demonstrations do not have.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,12 +27,6 @@ class SelfImitationConfig:
     """Share of the episodes that are practised with noise; the others show how good the policy is by itself."""
     linger: int = 5
     """Ticks an episode goes on after success: a clone of one that ends at the threshold stops just before it."""
-    stall_ticks: int = 10
-    """In a noisy episode, a policy whose actions have been near zero for so many ticks is stuck; 0: nothing is done about it."""
-    stall_threshold: float = 0.08
-    """Mean size of an action's largest element below which it counts as near zero."""
-    kick_ticks: int = 8
-    """What is done about it: for so many ticks the gripper opens and the tool rises, going some random way."""
     gradient_steps: int = 2000
     """Gradient steps of the first training, on the demonstrations alone."""
     growth: float = 0.5
@@ -48,51 +41,25 @@ class SelfImitationConfig:
 
 
 class Exploration:
-    """What practice adds to the policy's actions in one episode: correlated noise, and a kick where the policy stands still.
+    """What practice adds to the policy's actions in one episode: noise of a first-order autoregressive process, or nothing.
 
-    The noise is a first-order autoregressive process. A kick opens the gripper and lifts the tool, so that the policy has to try
-    again: of the episodes that then succeed, the clone learns to do so by itself. All of it follows from `(seed, episode)` and
-    the policy's actions, so that an interrupted run goes on as it would have.
-
-    Args:
-        names: the elements of an action, as in the contract (dx, dy, dz, dyaw, gripper).
+    All of it follows from `(seed, episode)`, so that an interrupted run goes on as it would have.
 
     Attributes:
         noisy: whether anything is added in this episode.
-        kicks: the ticks at which kicks began.
     """
 
-    def __init__(self, config: SelfImitationConfig, names: Sequence[str], seed: int, episode: int) -> None:
-        self._config, self._names = config, list(names)
+    def __init__(self, config: SelfImitationConfig, actions: int, seed: int, episode: int) -> None:
         self._rng = np.random.default_rng((seed, episode))
         self.noisy = bool(self._rng.random() < config.noisy_share)
+        self._keep = config.noise_correlation
         self._fresh = config.noise * math.sqrt(1 - config.noise_correlation**2)
-        self._value = np.zeros(len(self._names))
-        self._sizes: list[float] = []
-        self._kick, self._left = np.zeros(len(self._names)), 0
-        self._tick = 0
-        self.kicks: list[int] = []
+        self._value = np.zeros(actions)
 
     def __call__(self, action: np.ndarray) -> np.ndarray:
         """What to carry out `(A,)` in [-1, 1] where the policy says `action`."""
         if not self.noisy:
             return action
-        config, tick = self._config, self._tick
-        self._tick += 1
-        self._value = config.noise_correlation * self._value + self._fresh * self._rng.standard_normal(len(action))
-        self._sizes = [*self._sizes, float(np.abs(action).max())][-max(config.stall_ticks, 1) :]
-        stuck = len(self._sizes) == config.stall_ticks and np.mean(self._sizes) < config.stall_threshold
-        if stuck and not self._left:
-            self._left, self._sizes = config.kick_ticks, []
-            self._kick = self._drawn_kick()
-            self.kicks.append(tick)
-        if self._left:
-            self._left -= 1
-            self._sizes = []
-            action = self._kick
+        self._value = self._keep * self._value + self._fresh * self._rng.standard_normal(len(self._value))
         explored: np.ndarray = np.clip(action + self._value, -1.0, 1.0).astype(np.float32)
         return explored
-
-    def _drawn_kick(self) -> np.ndarray:
-        known = {"dz": 1.0, "gripper": -1.0}
-        return np.array([known.get(name, self._rng.uniform(-0.5, 0.5)) for name in self._names])

@@ -239,7 +239,7 @@ class _Loop:
         self.env.episode = self.env.env.episodes = number  # type: ignore[attr-defined]
         observation, info = self.env.reset()
         policy.reset()
-        explore = Exploration(self.config.settings, self.contract.action.names, self.config.seed, number)
+        explore = Exploration(self.config.settings, len(self.contract.action.names), self.config.seed, number)
         over, solved, length, rest = False, False, 0, self.config.settings.linger
         while not over:
             action = explore(policy.predict(observation, info["instruction"]))
@@ -258,7 +258,7 @@ class _Loop:
             observation = following
         writer.save_episode(
             success=solved,
-            info={"episode": number, "source": "practice", "noisy": explore.noisy, "kicks": explore.kicks},
+            info={"episode": number, "source": "practice", "noisy": explore.noisy},
         )
         self.lengths.append(length)
         self.successes.append(solved)
@@ -273,7 +273,7 @@ class _Loop:
         data = self._data(number)
         first, config = len(self.demonstrated), self.config
         steps = config.settings.gradient_steps_for(len(data), first)
-        learner = BehaviourCloning(config.bc, data, self._rows(number, len(data)), steps, config.seed + number)
+        learner = BehaviourCloning(config.bc, data, np.arange(len(data)), steps, config.seed + number)
         metrics: dict[str, float] = {}
         with ProgressBar(f"clone, round {number}", steps, "steps") as bar:
             for step in range(steps):
@@ -300,18 +300,6 @@ class _Loop:
         practised = Dataset(self.run / PRACTICE)
         chosen = [e for e in range(until) if self.successes[e]]
         return Demonstrations.join([self.demonstrated, Demonstrations.load(practised, self.inputs, episodes=chosen)])
-
-    def _rows(self, number: int, frames: int) -> np.ndarray:
-        """The frames to clone: all but those in which the policy stood still before a kick."""
-        stall, cloned = self.config.settings.stall_ticks, np.ones(frames, bool)
-        chosen = [e for e in range(self._practised_until(number)) if self.successes[e]]
-        start, practised = len(self.demonstrated), Dataset(self.run / PRACTICE) if chosen else None
-        for episode in chosen:
-            assert practised is not None
-            for tick in practised.episode_info(episode)["kicks"]:
-                cloned[start + max(tick - stall, 0) : start + tick] = False
-            start += self.lengths[episode]
-        return np.flatnonzero(cloned)
 
     def _keep(self, number: int, checkpoint: Checkpoint) -> None:
         """Evaluate if it is time to; the round's folder comes last, as it says that the round is done."""
