@@ -356,6 +356,8 @@ class OfflineToOnline(OffPolicyAlgorithm):
         if optimizer is not None:
             optimizer.zero_grad(set_to_none=True)
         metrics: dict[str, float] = self.own_policy.update.step(self.batch(transitions))
+        # fused kernels may turn a NaN inside a network into 0, so that no loss shows it
+        metrics["weight_norm"] = torch.stack(torch._foreach_norm(list(self.policy.parameters()))).norm().item()
         if not all(map(math.isfinite, metrics.values())):
             path = Path(self.diverged_folder) / f"diverged_{self.offline_updates}_{self.num_timesteps}.safetensors"
             save_transitions(path, transitions)

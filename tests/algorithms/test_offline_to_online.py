@@ -448,6 +448,17 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_batch(tmp_path: Path, ki
     assert batch["observation/observation"].shape == (16, 4) and batch["reward"].shape == (16,)
 
 
+@every_algorithm
+def test_a_weight_that_is_not_finite_is_noticed_at_once(tmp_path: Path, kind: str) -> None:
+    model = box(kind, PointGoal())
+    add_walks(model.replay, "prior", PointGoal(), 3, 0.5)
+    model.diverged_folder = tmp_path
+    with torch.no_grad():
+        model.own_policy.update.critics.weights[0][0, 0, 0] = math.nan
+    with pytest.raises(DivergedError, match="weight_norm"):
+        model.pretrain(steps=1)
+
+
 # --- going on exactly -----------------------------------------------------------------------------------------------------
 
 
