@@ -89,6 +89,12 @@ def _background() -> None:
     _foreground()
 
 
+def say(line: str) -> None:
+    """Print a line in one piece: `print` writes its end apart when output is not buffered, and other threads come between."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 class Supervisor:
     """Runs processes until one that is required ends, or a stop signal comes.
 
@@ -101,7 +107,7 @@ class Supervisor:
     def __init__(
         self,
         logs: Path,
-        write: Callable[[str], None] = lambda line: print(line, flush=True),
+        write: Callable[[str], None] = lambda line: say(line),
         words: Callable[[Process, str], list[str]] = command,
     ) -> None:
         self.logs, self._write, self._words = logs, write, words

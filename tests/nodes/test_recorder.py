@@ -145,7 +145,7 @@ def test_killed_in_mid_episode(recorder: Any, robot: Robot, graph: Any, tmp_path
         frames = convert_bag(Bag(left), writer, robot.contract).frames
     assert frames in (2, 3)  # the last tick may have been on its way to the disk
     np.testing.assert_array_equal(Dataset(tmp_path / "rescued").column("action"), robot.sent[2 : 2 + frames])
-    require_ok(robot, "start")
+    graph.until(lambda: robot.call("start").success, "the new recorder to have heard of its task")
     robot.ticks(1)
     require_ok(robot, "stop")
     assert Dataset(dataset).num_episodes == 2
