@@ -152,14 +152,23 @@ class Cloned(Learner):
 
 
 class BC(Cloned):
-    """Behaviour cloning of chunks on the demonstrations."""
+    """Behaviour cloning of chunks on the demonstrations.
+
+    Args:
+        play: the task's successful attempts amid play are cloned as well; choose: the inputs are chosen first.
+    """
+
+    def __init__(self, play: bool, choose: bool, *job: Any) -> None:
+        super().__init__(*job)
+        self.play, self.choose = play, choose
 
     def offline(self) -> None:
         """A training of its own length, as that is part of its recipe."""
-        data = self.problem.demonstrations(self.seed)
+        data = self.problem.demonstrations(self.seed, self.play)
         steps = min(BC_STEPS, self.budget.offline_steps)
-        learner = BehaviourCloning(BehaviourCloningConfig(inputs="state"), data, np.arange(len(data)), steps, self.seed)
+        config = BehaviourCloningConfig(inputs="state", choose_inputs=self.choose)
         with self.clock("updates"):
+            learner = BehaviourCloning(config, data, np.arange(len(data)), steps, self.seed)
             for step in range(steps):
                 learner.update(step, learner.batch(step))
         self.clock.steps["updates"] += steps
@@ -180,6 +189,7 @@ class SelfImitation(Cloned):
         self.config = SelfImitationRun(
             run=str(self.folder / "run"),
             dataset=(str(self.problem.folder(self.seed)),),
+            play=(str(self.problem.play(self.seed)),),
             tasks=(self.problem.name,),
             cameras=(),
             online_steps=self.budget.online_steps,
@@ -307,14 +317,27 @@ def _package(title: str, name: str, cost: tuple[float, float], **changes: Any) -
     return Algorithm(title, lambda *job: Package(name, changes, *job), cost=cost)
 
 
+def _clone(title: str, maze: bool = False, play: bool = False, choose: bool = False) -> Algorithm:
+    return Algorithm(
+        title,
+        lambda *job: BC(play, choose, *job),
+        online=False,
+        samples=False,
+        cost=(4.0 + 3.0 * choose, 0.0),
+        maze=maze,
+    )
+
+
 ALGORITHMS: dict[str, Algorithm] = {
-    "bc": Algorithm("BC", BC, online=False, samples=False, cost=(4.0, 0.0)),
+    "bc": _clone("BC", maze=True),
+    "bc_chosen": _clone("BC, chosen inputs", choose=True),
+    "bc_play": _clone("BC, demonstrations and play", play=True),
     "sac": Algorithm("SAC from scratch", Scratch, offline=False, cost=(0.0, 21.0)),
     "iql": _package("IQL", "iql", (14.0, 17.0)),
     "cql": _package("CQL", "cal_ql", (55.0, 58.0), calibrate=False),
     "cal_ql": _package("Cal-QL", "cal_ql", (55.0, 58.0)),
     "rlpd": _package("RLPD", "rlpd", (24.0, 27.0)),
-    "self_imitation": Algorithm("self-imitation", SelfImitation, samples=False, cost=(5.0, 40.0), maze=False),
+    "self_imitation": Algorithm("self-imitation", SelfImitation, samples=False, cost=(10.0, 15.0), maze=False),
     "d3rlpy_steps": Algorithm(
         "d3rlpy CalQL, equal steps", lambda *job: Peer("steps", *job), online=False, cost=(140.0, 0.0)
     ),

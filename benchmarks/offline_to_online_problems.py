@@ -15,7 +15,7 @@ import numpy as np
 from offline_to_online_maze import MAZE, PointMazeTask, demonstrations_of, maze_data
 
 import robot_learning.envs
-from robot_learning.algorithms.demonstrations import Demonstrations
+from robot_learning.algorithms.demonstrations import Demonstrations, with_play
 from robot_learning.algorithms.offline_to_online import DEMONSTRATIONS, OfflineToOnline
 from robot_learning.contract import ENVIRONMENT_STATE, STATE
 from robot_learning.data import Dataset
@@ -35,7 +35,7 @@ class Amounts:
     """How much data there is: demonstrations, minutes of play, transitions in the maze."""
 
     demonstrations: int = 20
-    minutes: float = 10.0
+    minutes: float = 60.0
     maze_transitions: int = 50_000
 
 
@@ -92,8 +92,8 @@ class Problem:
         """The data of `seed` into the algorithm's replay buffer."""
         raise NotImplementedError
 
-    def demonstrations(self, seed: int) -> Demonstrations:
-        """What behaviour cloning learns from."""
+    def demonstrations(self, seed: int, play: bool = False) -> Demonstrations:
+        """What behaviour cloning learns from; with `play`, successful attempts amid play as well."""
         raise NotImplementedError
 
 
@@ -132,9 +132,11 @@ class PlayroomProblem(Problem):
         """As `robot-learning train` does."""
         add_data(config, algorithm, env)
 
-    def demonstrations(self, seed: int) -> Demonstrations:
-        """The demonstrations, not play."""
-        return Demonstrations.load(Dataset(self.folder(seed)), [STATE, ENVIRONMENT_STATE])
+    def demonstrations(self, seed: int, play: bool = False) -> Demonstrations:
+        """The demonstrations, and what succeeded amid play."""
+        inputs = [STATE, ENVIRONMENT_STATE]
+        data = Demonstrations.load(Dataset(self.folder(seed)), inputs)
+        return with_play(data, [str(self.play(seed))] if play else [], inputs)
 
 
 class MazeProblem(Problem):
@@ -179,8 +181,8 @@ class MazeProblem(Problem):
             )
             frame, step = frames.stop, steps.stop
 
-    def demonstrations(self, seed: int) -> Demonstrations:
-        """The controller's successes."""
+    def demonstrations(self, seed: int, play: bool = False) -> Demonstrations:
+        """The controller's successes; there is no play."""
         return demonstrations_of(np.load(self.folder(seed) / "episodes.npz"))
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from robot_learning.algorithms.demonstrations import Demonstrations
+from robot_learning.algorithms.input_selection import InputChoice, InputSelection, InputSelectionConfig, input_groups
 from robot_learning.contract import ENVIRONMENT_STATE, STATE
 from robot_learning.networks.augmentation import centre_crop, colour_jitter, random_crop, to_float
 from robot_learning.networks.visuomotor import VisuomotorNetwork, VisuomotorSpec
@@ -33,6 +34,8 @@ class BehaviourCloningConfig:
     ignore: tuple[str, ...] = (".vel", "joint.pos")
     """Endings of names of vector elements to leave out: velocities tell the last action, which cloning would copy, and
     the tool's pose says what matters of the joints."""
+    choose_inputs: bool = False
+    """Find out on held-out demonstrations which objects the task is about and leave out the others (from state only)."""
     horizon: int = 12
     """Actions in a chunk."""
     displacements: bool = True
@@ -104,18 +107,30 @@ class BehaviourCloning:
     Args:
         data: all demonstrations; rows: the frames to train on, `(n,)`.
         steps: length of the whole training, which shapes the learning rate.
+        selected: by stream, the indices of the vector elements to read; decided here when None.
     """
 
     def __init__(
-        self, config: BehaviourCloningConfig, data: Demonstrations, rows: np.ndarray, steps: int, seed: int
+        self,
+        config: BehaviourCloningConfig,
+        data: Demonstrations,
+        rows: np.ndarray,
+        steps: int,
+        seed: int,
+        selected: dict[str, list[int]] | None = None,
     ) -> None:
         self.config, self.data, self.rows, self.steps, self.seed = config, data, rows, steps, seed
+        self.choice: InputChoice | None = None
         self.selected = {
             key: [i for i, name in enumerate(_names(data, key)) if not name.endswith(config.ignore)]
             for key in data.vectors
         }
         vectors = Normalizer.fit({k: v[rows] for k, v in data.vectors.items()})
         self.normalizer = vectors.extended("action", *self._chunk_statistics())
+        if selected is not None:
+            self.selected = selected
+        elif config.choose_inputs:
+            self.selected = self._chosen()
         self.vectors = {k: self.normalizer.normalize(k, v)[:, self.selected[k]] for k, v in data.vectors.items()}
         torch.manual_seed(seed)
         self.network = VisuomotorNetwork(self._spec()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -126,6 +141,32 @@ class BehaviourCloning:
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         self._order: tuple[int, np.ndarray] = (-1, rows)
+
+    def _chosen(self) -> dict[str, list[int]]:
+        """Of the selected elements, those of the objects that matter; see input_selection.py."""
+        names = {key: [_names(self.data, key)[i] for i in chosen] for key, chosen in self.selected.items()}
+        groups = input_groups(names)
+        if not groups:
+            return self.selected
+        starts = dict(zip(names, np.cumsum([0, *map(len, names.values())]), strict=False))
+        columns = {group: [int(starts[key]) + i for key, i in parts] for group, parts in groups.items()}
+        vectors = [self.normalizer.normalize(k, v)[:, self.selected[k]] for k, v in self.data.vectors.items()]
+        actions, is_pad = self._chunks(self.rows)
+        self.choice = InputSelection(
+            InputSelectionConfig(),
+            np.concatenate(vectors, axis=1)[self.rows],
+            columns,
+            self.normalizer.normalize("action", actions),
+            is_pad,
+            self.data.task_of[self.rows],
+            np.unique(self.data.ends[self.rows], return_inverse=True)[1],
+            self.seed,
+        ).choose()
+        dropped = {part for group, parts in groups.items() if group not in self.choice.kept for part in parts}
+        return {
+            key: [element for i, element in enumerate(chosen) if (key, i) not in dropped]
+            for key, chosen in self.selected.items()
+        }
 
     def _spec(self) -> VisuomotorSpec:
         config, data = self.config, self.data

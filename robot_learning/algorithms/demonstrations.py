@@ -129,6 +129,51 @@ class Demonstrations:
         )
 
 
+def load_play(dataset: Dataset, inputs: Sequence[str], tasks: Sequence[str], linger: int = 5) -> Demonstrations | None:
+    """The attempts at `tasks` that succeeded amid play, as episodes: from where each was begun to `linger` frames after success.
+
+    Returns:
+        None when there is no such attempt; play need not have come to every task.
+
+    Raises:
+        ContractError: the dataset lacks an input. DemonstrationError: it does not say what succeeded.
+    """
+    if dataset.contract is None or "next.success" not in dataset.features:
+        raise DemonstrationError(
+            f"{dataset.root} has no contract or no next.success, so its attempts cannot be told apart"
+        )
+    contract = dataset.contract.select(list(inputs))
+    solved = dataset.column("next.success").reshape(-1).astype(bool)
+    rows, lengths, names = [], [], []
+    for segment in dataset.segments:
+        hits = np.flatnonzero(solved[segment.start : segment.end])
+        if segment.task not in tasks or not segment.success or not hits.size:
+            continue
+        end = min(segment.start + int(hits[0]) + 1 + linger, int(dataset.episode_ranges[segment.episode, 1]))
+        rows.append(np.arange(segment.start, end))
+        lengths.append(end - segment.start)
+        names.append(segment.task)
+    if not rows:
+        return None
+    index, known = np.concatenate(rows), sorted(set(names))
+    pictures = [key for key in inputs if key.startswith(IMAGE_PREFIX)]
+    return Demonstrations(
+        contract=contract,
+        images={key: dataset.images(key, index) for key in pictures},
+        vectors={key: dataset.column(key)[index].astype(np.float32) for key in inputs if key not in pictures},
+        actions=dataset.column("action")[index].astype(np.float32),
+        ends=np.repeat(np.cumsum(lengths), lengths),
+        tasks=known,
+        task_of=np.repeat([known.index(name) for name in names], lengths),
+    )
+
+
+def with_play(data: Demonstrations, folders: Sequence[str], inputs: Sequence[str]) -> Demonstrations:
+    """Demonstrations with the attempts of `load_play` at the same tasks, from each of the folders, after them."""
+    found = [load_play(Dataset(folder), inputs, data.tasks) for folder in folders]
+    return Demonstrations.join([data, *(part for part in found if part is not None)])
+
+
 def _choose(dataset: Dataset, tasks: Sequence[str], only_success: bool) -> list[int]:
     unknown = sorted(set(tasks) - set(dataset.episode_tasks))
     if unknown:

@@ -17,21 +17,21 @@ import numpy as np
 class SelfImitationConfig:
     """How practice is done and what is made of it."""
 
-    round_steps: int = 1500
+    round_steps: int = 2000
     """Steps of practice between two trainings of the clone."""
-    noise: float = 0.3
+    noise: float = 0.2
     """Standard deviation of the noise on actions, whose largest value is 1."""
     noise_correlation: float = 0.7
     """How much of the noise stays from one tick to the next."""
-    noisy_share: float = 0.75
+    noisy_share: float = 0.5
     """Share of the episodes that are practised with noise; the others show how good the policy is by itself."""
     linger: int = 5
     """Ticks an episode goes on after success: a clone of one that ends at the threshold stops just before it."""
-    gradient_steps: int = 2000
-    """Gradient steps of the first training, on the demonstrations alone."""
+    gradient_steps: int = 3000
+    """Gradient steps of the first training, on the demonstrations (and play)."""
     growth: float = 0.5
     """Gradient steps of later trainings: the first's times (frames / frames of the demonstrations) to this power."""
-    most_gradient_steps: int = 8000
+    most_gradient_steps: int = 6000
     """No training is longer."""
 
     def gradient_steps_for(self, frames: int, first: int) -> int:

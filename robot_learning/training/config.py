@@ -27,6 +27,8 @@ class TrainConfig:
 
     dataset: str = ""
     """Folder of the LeRobot v3 dataset to learn from."""
+    play: tuple[str, ...] = ()
+    """Folders of play; attempts at the tasks that succeeded there are learned from like demonstrations."""
     run: str = "runs/bc"
     """Folder of the run: config, metrics, checkpoints."""
     algorithm: tyro.conf.Suppress[str] = "bc"

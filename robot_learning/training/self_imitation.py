@@ -26,7 +26,7 @@ import tyro
 
 import robot_learning.envs  # noqa: F401  registers the environments
 from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
-from robot_learning.algorithms.demonstrations import Demonstrations
+from robot_learning.algorithms.demonstrations import Demonstrations, with_play
 from robot_learning.algorithms.self_imitation import Exploration, SelfImitationConfig
 from robot_learning.contract import IMAGE_PREFIX
 from robot_learning.data import Dataset, DatasetWriter
@@ -57,6 +57,8 @@ class SelfImitationRun:
     """Checkpoint of a clone of the demonstrations that acts first; one is trained when empty."""
     dataset: tuple[str, ...] = ()
     """Folders of demonstrations (LeRobot v3)."""
+    play: tuple[str, ...] = ()
+    """Folders of play; attempts at the tasks that succeeded there are learned from like demonstrations."""
     env: str = "robot_learning/Playroom-v0"
     """Registered environment to practise in."""
     tasks: tuple[str, ...] = ("open_drawer",)
@@ -82,7 +84,7 @@ class SelfImitationRun:
     settings: Annotated[SelfImitationConfig, tyro.conf.arg(name="")] = field(default_factory=SelfImitationConfig)
     """Practice."""
     bc: Annotated[BehaviourCloningConfig, tyro.conf.arg(name="")] = field(
-        default_factory=lambda: BehaviourCloningConfig(inputs="state")
+        default_factory=lambda: BehaviourCloningConfig(inputs="state", choose_inputs=True)
     )
     """The clone."""
 
@@ -121,6 +123,7 @@ def from_clone(base: Path, run: str, online_steps: int) -> SelfImitationRun:
         run=run,
         start=str(base / "checkpoints" / "last"),
         dataset=(cloned.dataset,),
+        play=cloned.play,
         tasks=tuple(names[instruction] for instruction in wanted),
         cameras=tuple(key.removeprefix(IMAGE_PREFIX) for key in dataset.image_keys),
         image_size=sizes[0] if sizes else 96,
@@ -173,7 +176,7 @@ class _Loop:
         self.instructions: list[str] = self.env.env.instructions  # type: ignore[attr-defined]
         self.inputs = config.bc.input_keys([IMAGE_PREFIX + camera for camera in config.cameras])
         loaded = [Demonstrations.load(Dataset(d), self.inputs, self.instructions) for d in config.dataset]
-        self.demonstrated = Demonstrations.join(loaded)
+        self.demonstrated = with_play(Demonstrations.join(loaded), config.play, self.inputs)
         self.lengths: list[int] = []
         self.successes: list[bool] = []
         if (run / PRACTICE).exists():
@@ -273,7 +276,8 @@ class _Loop:
         data = self._data(number)
         first, config = len(self.demonstrated), self.config
         steps = config.settings.gradient_steps_for(len(data), first)
-        learner = BehaviourCloning(config.bc, data, np.arange(len(data)), steps, config.seed + number)
+        selected = self._selected(number)
+        learner = BehaviourCloning(config.bc, data, np.arange(len(data)), steps, config.seed + number, selected)
         metrics: dict[str, float] = {}
         with ProgressBar(f"clone, round {number}", steps, "steps") as bar:
             for step in range(steps):
@@ -291,6 +295,13 @@ class _Loop:
         self._keep(number, learner.checkpoint(facts, []))
         self._log.log(self.steps, {"train/loss": metrics["loss"], "train/steps": steps, "train/frames": len(data)})
         return True
+
+    def _selected(self, number: int) -> dict[str, list[int]] | None:
+        """What the policy of the round before reads; None when it is to be decided anew, each time the data has about doubled."""
+        if number & (number - 1) == 0 or not self.config.bc.choose_inputs:  # 0, 1, 2, 4, 8, ...
+            return None
+        selected: dict[str, list[int]] = read_checkpoint(self._round(number - 1)).config["selected"]
+        return selected
 
     def _data(self, number: int) -> Demonstrations:
         """Demonstrations and successes up to the training of round `number`."""
