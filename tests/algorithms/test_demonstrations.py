@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robot_learning.algorithms.demonstrations import DemonstrationError, Demonstrations
+from robot_learning.algorithms.demonstrations import DemonstrationError, Demonstrations, load_play, with_play
 from robot_learning.contract import Contract, ContractError
 from robot_learning.data import Dataset, DatasetWriter, Episode
 
@@ -97,3 +97,60 @@ def test_a_dataset_without_success_says_so(tmp_path: Path) -> None:
         writer.add_episode(dataclasses.replace(episode("open", 4, False, 0.2)))
     with pytest.raises(DemonstrationError, match="0 succeeded"):
         Demonstrations.load(Dataset(tmp_path / "set"), [STATE])
+
+
+# Play
+
+
+def play_episode() -> tuple[Episode, list[str]]:
+    """ "open" for 10 frames, done in the fourth; "close" for 6, not done; "open" for 5, done in the last."""
+    whole = episode("open", 21, True, 0.0)
+    whole.frames["next.success"][[3, 20]] = True
+    return whole, ["open"] * 10 + ["close"] * 6 + ["open"] * 5
+
+
+@pytest.fixture(scope="module")
+def play(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    contract = Contract.load("ur5e_2f85").select([STATE, FRONT]).with_image_size(SIZE, SIZE)
+    root = tmp_path_factory.mktemp("data") / "play"
+    recorded, tasks = play_episode()
+    with DatasetWriter.create(root, contract) as writer:
+        for t, task in enumerate(tasks):
+            writer.add_frame({key: values[t] for key, values in recorded.frames.items()}, task=task)
+        writer.save_episode(success=True)
+    return Dataset(root)
+
+
+def test_an_attempt_amid_play_ends_some_frames_after_its_success(play: Dataset) -> None:
+    data = load_play(play, [STATE], ["open"], linger=2)
+    assert data is not None
+    np.testing.assert_allclose(data.actions[:6, 0], 0.01 * np.arange(6), atol=1e-6)
+    assert data.ends.tolist() == [6] * 6 + [11] * 5
+
+
+def test_an_attempt_amid_play_ends_with_the_recording(play: Dataset) -> None:
+    data = load_play(play, [STATE], ["open"], linger=2)
+    assert data is not None
+    np.testing.assert_allclose(data.actions[6:, 0], 0.01 * np.arange(16, 21), atol=1e-6)
+
+
+def test_pictures_of_play_belong_to_their_frames(play: Dataset) -> None:
+    data = load_play(play, [STATE, FRONT], ["open"], linger=0)
+    assert data is not None
+    expected = 10 * np.array([0, 1, 2, 3, 16, 17, 18, 19, 20])
+    assert np.abs(data.images[FRONT].mean(axis=(1, 2, 3)) - expected).max() < 4  # video is lossy
+
+
+def test_an_attempt_that_fails_amid_play_is_left_out(play: Dataset) -> None:
+    assert load_play(play, [STATE], ["close"]) is None
+
+
+def test_play_comes_after_the_demonstrations_of_the_same_tasks(dataset: Dataset, play: Dataset) -> None:
+    demonstrated = Demonstrations.load(dataset, [STATE], tasks=["open"])
+    joined = with_play(demonstrated, [str(play.root)], [STATE])
+    assert (len(joined), joined.tasks, joined.num_episodes) == (len(demonstrated) + 14, ["open"], 4)
+
+
+def test_play_without_the_tasks_adds_nothing(dataset: Dataset, play: Dataset) -> None:
+    demonstrated = Demonstrations.load(dataset, [STATE], tasks=["close"])
+    assert len(with_play(demonstrated, [str(play.root)], [STATE])) == len(demonstrated)
