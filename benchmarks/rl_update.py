@@ -233,7 +233,7 @@ and are left out of the backward pass (a fifth of the rows on these batches); th
 all values for its softmax, which is two thirds of its arithmetic.
 
 A busy neighbour slows d3rlpy down more than the modes that stay in the cache, so its presence flatters the ratios; the row
-"literal", whose code is d3rlpy's way of computing, tells: 0.73 on a quiet machine, more on a busy one.
+"literal", whose code is d3rlpy's way of computing, tells: 0.73 to 0.81 on a quiet machine, more on a busy one.
 
 ## What was tried
 | | |
