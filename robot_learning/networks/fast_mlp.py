@@ -30,6 +30,26 @@ class _Activation:
     """Reciprocal of the standard deviation, `(B, 1)` like the mean."""
 
 
+class _Views:
+    """Each copy's part of stacked weights and biases, by copy and layer: taking them anew each time costs a tenth of a step."""
+
+    def __init__(self, copies: int) -> None:
+        self._copies = copies
+        self._places: list[int] = []
+        self.parts: list[list[tuple[Tensor, Tensor, Tensor]]] = []
+
+    def __call__(
+        self, weights: Sequence[Tensor], biases: Sequence[Tensor]
+    ) -> list[list[tuple[Tensor, Tensor, Tensor]]]:
+        """Weight, weight transposed, bias; made again when a tensor lies elsewhere than before (copied, cast, replaced)."""
+        places = [tensor.data_ptr() for tensor in (*weights, *biases)]
+        if places != self._places:
+            self._places = places
+            layers = [(weight.detach(), bias.detach()) for weight, bias in zip(weights, biases, strict=True)]
+            self.parts = [[(w[i], w[i].t(), b[i]) for w, b in layers] for i in range(self._copies)]
+        return self.parts
+
+
 class FastMLP:
     """Runs `net` forward, keeps the activations, and runs it backward from them.
 
@@ -38,9 +58,12 @@ class FastMLP:
 
     def __init__(self, net: StackedMLP) -> None:
         self.net = net
-        self._memory: dict[str, Tensor] = {}
+        self._memory: dict[tuple[int, int], Tensor] = {}
         self._inputs = torch.empty(0)
         self._activations: list[list[_Activation]] = []
+        self._parameters = tuple(net.parameters())
+        self._weights, self._biases = tuple(net.weights), tuple(net.biases)
+        self._layers, self._gradients = _Views(net.copies), _Views(net.copies)
 
     @torch.no_grad()
     def forward(self, inputs: Tensor, copies: Sequence[int] | None = None) -> Tensor:
@@ -48,16 +71,17 @@ class FastMLP:
         net, rows = self.net, len(inputs)
         chosen = range(net.copies) if copies is None else copies
         self._inputs, self._activations = inputs, [[] for _ in chosen]
-        out = inputs.new_empty(len(chosen), rows, net.weights[-1].shape[1])
+        layers = self._layers(self._weights, self._biases)
+        out = inputs.new_empty(len(chosen), rows, layers[0][-1][0].shape[0])
         for place, (i, activations) in enumerate(zip(chosen, self._activations, strict=True)):
             x = inputs
-            for layer in range(len(net.weights) - 1):
-                weight, bias = net.weights[layer][i], net.biases[layer][i]
-                before = self._buffer(f"{i} {layer}", rows, len(weight), inputs)
-                torch.addmm(bias, x, weight.t(), out=before)
+            *hidden, (_, transposed, bias) = layers[i]
+            for layer, (weight, turned, shift) in enumerate(hidden):
+                before = self._buffer((i, layer), rows, len(weight), inputs)
+                torch.addmm(shift, x, turned, out=before)
                 activations.append(self._activate(before, layer, i))
                 x = activations[-1].out
-            torch.addmm(net.biases[-1][i], x, net.weights[-1][i].t(), out=out[place])
+            torch.addmm(bias, x, transposed, out=out[place])
         return out
 
     @torch.no_grad()
@@ -67,18 +91,14 @@ class FastMLP:
         `feature_gradient` `(rows, F)`: the gradient of the first F inputs is added to it.
         """
         net, ones = self.net, torch.ones_like(grad[0, :, 0])
-        rows = slice(len(ones))
-        for parameter in net.parameters():
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
+        rows, layers = slice(len(ones)), self._gradient_views()
         for i, activations in enumerate(self._activations):
             upper = grad[i]
             for layer in range(len(activations), -1, -1):
                 lower = activations[layer - 1].out if layer else self._inputs
-                weight_grad, bias_grad = net.weights[layer].grad, net.biases[layer].grad
-                assert weight_grad is not None and bias_grad is not None
-                torch.mm(upper.t(), lower[rows], out=weight_grad[i])
-                torch.mv(upper.t(), ones, out=bias_grad[i])
+                turned, (weight_grad, _, bias_grad) = upper.t(), layers[i][layer]
+                torch.mm(turned, lower[rows], out=weight_grad)
+                torch.mv(turned, ones, out=bias_grad)
                 if layer:
                     upper = self._down(upper, layer, i, parameters=True)
             if feature_gradient is not None:
@@ -96,6 +116,13 @@ class FastMLP:
             torch.mm(upper, net.weights[0][i, :, start:], out=result[i])
         return result
 
+    def _gradient_views(self) -> list[list[tuple[Tensor, Tensor, Tensor]]]:
+        for parameter in self._parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [[p.grad for p in group if p.grad is not None] for group in (self._weights, self._biases)]
+        return self._gradients(*gradients)
+
     def _activate(self, before: Tensor, layer: int, i: int) -> _Activation:
         """LayerNorm, if any, and ReLU; without LayerNorm in place."""
         net = self.net
@@ -107,8 +134,8 @@ class FastMLP:
 
     def _down(self, upper: Tensor, layer: int, i: int, parameters: bool) -> Tensor:
         """From the gradient of the output of linear `layer` to that of the linear below, `(rows, width)`."""
-        weight, rows = self.net.weights[layer][i], len(upper)
-        grad = self._buffer(f"down {layer}", rows, weight.shape[1], upper)
+        weight, rows = self._layers.parts[i][layer][0], len(upper)
+        grad = self._buffer((-1, layer), rows, weight.shape[1], upper)
         if len(weight) == 1:
             torch.mul(upper, weight, out=grad)
         else:
@@ -128,7 +155,7 @@ class FastMLP:
             scale.grad[i], shift.grad[i] = scale_grad, shift_grad
         return grad
 
-    def _buffer(self, name: str, rows: int, width: int, like: Tensor) -> Tensor:
+    def _buffer(self, name: tuple[int, int], rows: int, width: int, like: Tensor) -> Tensor:
         """Memory `(rows, width)` that stays allocated."""
         held = self._memory.get(name)
         if held is None or held.shape[0] < rows or held.shape[1] != width or held.dtype != like.dtype:
