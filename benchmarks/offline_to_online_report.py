@@ -232,9 +232,10 @@ def figures(report: dict[str, Any], folder: Path) -> list[Path]:
 
     paths = []
     for task, entries in report["tasks"].items():
-        figure = Figure(figsize=(11, 4.2), layout="constrained")
+        shown = [policy for policy in POLICIES if any(policy in entry for entry in entries.values())]
+        figure = Figure(figsize=(4.0 + 3.5 * len(shown), 4.2), layout="constrained")
         FigureCanvasAgg(figure)
-        for axes, policy in zip(figure.subplots(1, 2, sharey=True), POLICIES, strict=True):
+        for axes, policy in zip(figure.subplots(1, len(shown), sharey=True, squeeze=False)[0], shown, strict=True):
             _draw(axes, entries, policy)
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right center", frameon=False)
@@ -263,6 +264,7 @@ def _draw(axes: Any, entries: dict[str, Any], policy: str) -> None:
                 axes.errorbar(steps, rates, yerr=error, color=colour, marker="D", capsize=3, label=entry["title"])
     axes.set_title(f"{policy} policy", fontsize=10)
     axes.set_xlabel("steps of practice")
+    axes.locator_params(axis="x", nbins=5)
     axes.set_ylim(-0.02, 1.02)
     axes.grid(color="#d8dee4", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
