@@ -146,7 +146,8 @@ class BehaviourCloning:
         """Of the selected elements, those of the objects that matter; see input_selection.py."""
         names = {key: [_names(self.data, key)[i] for i in chosen] for key, chosen in self.selected.items()}
         groups = input_groups(names)
-        if not groups:
+        episodes = np.unique(self.data.ends[self.rows], return_inverse=True)[1]
+        if not groups or episodes.max() == 0:  # nothing to leave out, or no episode to hold out
             return self.selected
         starts = dict(zip(names, np.cumsum([0, *map(len, names.values())]), strict=False))
         columns = {group: [int(starts[key]) + i for key, i in parts] for group, parts in groups.items()}
@@ -159,7 +160,7 @@ class BehaviourCloning:
             self.normalizer.normalize("action", actions),
             is_pad,
             self.data.task_of[self.rows],
-            np.unique(self.data.ends[self.rows], return_inverse=True)[1],
+            episodes,
             self.seed,
         ).choose()
         dropped = {part for group, parts in groups.items() if group not in self.choice.kept for part in parts}

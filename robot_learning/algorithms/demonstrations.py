@@ -107,26 +107,7 @@ class Demonstrations:
         ranges = np.asarray(dataset.episode_ranges)[chosen]
         rows = np.concatenate([np.arange(start, stop) for start, stop in ranges])
         lengths = ranges[:, 1] - ranges[:, 0]
-        known = sorted({dataset.episode_tasks[e] for e in chosen})
-        columns = {
-            key: np.asarray(dataset.column(key))[rows]
-            for key in [*inputs, "action"]
-            if not key.startswith(IMAGE_PREFIX)
-        }
-        for key, column in columns.items():
-            if not np.isfinite(column).all():
-                raise DemonstrationError(
-                    f"{key} has numbers that are not finite; find them with `robot-learning dataset check`"
-                )
-        return Demonstrations(
-            contract=contract,
-            images={key: dataset.images(key, rows) for key in inputs if key.startswith(IMAGE_PREFIX)},
-            actions=columns.pop("action").astype(np.float32),
-            vectors={key: column.astype(np.float32) for key, column in columns.items()},
-            ends=np.repeat(np.cumsum(lengths), lengths),
-            tasks=known,
-            task_of=np.repeat([known.index(dataset.episode_tasks[e]) for e in chosen], lengths),
-        )
+        return _read(dataset, contract, inputs, rows, lengths, [dataset.episode_tasks[e] for e in chosen])
 
 
 def load_play(dataset: Dataset, inputs: Sequence[str], tasks: Sequence[str], linger: int = 5) -> Demonstrations | None:
@@ -155,23 +136,44 @@ def load_play(dataset: Dataset, inputs: Sequence[str], tasks: Sequence[str], lin
         names.append(segment.task)
     if not rows:
         return None
-    index, known = np.concatenate(rows), sorted(set(names))
-    pictures = [key for key in inputs if key.startswith(IMAGE_PREFIX)]
-    return Demonstrations(
-        contract=contract,
-        images={key: dataset.images(key, index) for key in pictures},
-        vectors={key: dataset.column(key)[index].astype(np.float32) for key in inputs if key not in pictures},
-        actions=dataset.column("action")[index].astype(np.float32),
-        ends=np.repeat(np.cumsum(lengths), lengths),
-        tasks=known,
-        task_of=np.repeat([known.index(name) for name in names], lengths),
-    )
+    return _read(dataset, contract, inputs, np.concatenate(rows), np.array(lengths), names)
 
 
 def with_play(data: Demonstrations, folders: Sequence[str], inputs: Sequence[str]) -> Demonstrations:
-    """Demonstrations with the attempts of `load_play` at the same tasks, from each of the folders, after them."""
-    found = [load_play(Dataset(folder), inputs, data.tasks) for folder in folders]
-    return Demonstrations.join([data, *(part for part in found if part is not None)])
+    """Demonstrations with the attempts of `load_play` at the same tasks, from each of the folders, after them.
+
+    Raises:
+        DemonstrationError: no attempt at the tasks succeeded in any of the folders.
+    """
+    found = [part for folder in folders if (part := load_play(Dataset(folder), inputs, data.tasks)) is not None]
+    if folders and not found:
+        raise DemonstrationError(
+            f"no attempt at {data.tasks} succeeded in {', '.join(map(str, folders))}; record more play or leave --play out"
+        )
+    return Demonstrations.join([data, *found])
+
+
+def _read(
+    dataset: Dataset, contract: Contract, inputs: Sequence[str], rows: np.ndarray, lengths: np.ndarray, tasks: list[str]
+) -> Demonstrations:
+    """Frames `rows` as episodes of `lengths` frames, each of one of `tasks`."""
+    known = sorted(set(tasks))
+    pictures = [key for key in inputs if key.startswith(IMAGE_PREFIX)]
+    columns = {key: np.asarray(dataset.column(key))[rows] for key in [*inputs, "action"] if key not in pictures}
+    for key, column in columns.items():
+        if not np.isfinite(column).all():
+            raise DemonstrationError(
+                f"{key} has numbers that are not finite in {dataset.root}; find them with `robot-learning dataset check`"
+            )
+    return Demonstrations(
+        contract=contract,
+        images={key: dataset.images(key, rows) for key in pictures},
+        actions=columns.pop("action").astype(np.float32),
+        vectors={key: column.astype(np.float32) for key, column in columns.items()},
+        ends=np.repeat(np.cumsum(lengths), lengths),
+        tasks=known,
+        task_of=np.repeat([known.index(task) for task in tasks], lengths),
+    )
 
 
 def _choose(dataset: Dataset, tasks: Sequence[str], only_success: bool) -> list[int]:

@@ -110,13 +110,14 @@ class InputSelection:
         for row, columns in enumerate(groups.values()):
             member[row, list(columns)] = 1.0
         self.member, self.always = torch.from_numpy(member), torch.from_numpy(1.0 - member.sum(0))
-        self.fold = np.random.default_rng(seed).permutation(episodes.max() + 1)[episodes] % config.folds
+        self.folds = min(config.folds, int(episodes.max()) + 1)
+        self.fold = np.random.default_rng(seed).permutation(episodes.max() + 1)[episodes] % self.folds
         self.episodes = episodes
         self._networks: list[VisuomotorNetwork] = []
 
     def choose(self) -> InputChoice:
         """Leave out one object after the other, each time the one that is missed least; keep the best set on the way."""
-        self._networks = [self._train(fold) for fold in range(self.config.folds)]
+        self._networks = [self._train(fold) for fold in range(self.folds)]
         present = dict.fromkeys(self.names, True)
         everything = best_error = self._error(present)
         best, path = dict(present), []

@@ -151,6 +151,16 @@ def test_play_comes_after_the_demonstrations_of_the_same_tasks(dataset: Dataset,
     assert (len(joined), joined.tasks, joined.num_episodes) == (len(demonstrated) + 14, ["open"], 4)
 
 
-def test_play_without_the_tasks_adds_nothing(dataset: Dataset, play: Dataset) -> None:
+def test_play_without_a_success_at_the_tasks_is_refused(dataset: Dataset, play: Dataset) -> None:
     demonstrated = Demonstrations.load(dataset, [STATE], tasks=["close"])
-    assert len(with_play(demonstrated, [str(play.root)], [STATE])) == len(demonstrated)
+    with pytest.raises(DemonstrationError, match=r"no attempt at \['close'\] succeeded in .*play"):
+        with_play(demonstrated, [str(play.root)], [STATE])
+
+
+def test_play_with_numbers_that_are_not_finite_is_refused(play: Dataset) -> None:
+    damaged = Dataset(play.root)
+    values = np.array(damaged.column(STATE))
+    values[1, 0] = np.nan
+    damaged._columns[STATE] = values  # our writer refuses such numbers, another one may not
+    with pytest.raises(DemonstrationError, match="not finite"):
+        load_play(damaged, [STATE], ["open"])

@@ -126,6 +126,19 @@ def test_given_inputs_are_taken_as_they_are(demonstrations: Demonstrations) -> N
     assert algorithm.selected == selected
 
 
+def test_one_demonstration_has_nothing_to_hold_out_so_all_inputs_stay(demonstrations: Demonstrations) -> None:
+    algorithm = BehaviourCloning(CONFIG, demonstrations, np.arange(12), 10, 0)
+    assert len(algorithm.selected[ENVIRONMENT_STATE]) == len(ENVIRONMENT_STATE_NAMES)
+
+
+def test_fewer_demonstrations_than_folds_are_enough() -> None:
+    inputs, actions, episodes = (part[:20] for part in scene(0))
+    groups = {"block": [0, 1], "lamp": [2, 3, 4]}
+    quick = dataclasses.replace(QUICK, steps=5)
+    nothing = np.zeros((20, 1), bool)
+    assert InputSelection(quick, inputs, groups, actions, nothing, np.zeros(20, int), episodes, 0).choose().path
+
+
 def test_without_objects_nothing_is_left_out(demonstrations: Demonstrations) -> None:
     bare = dataclasses.replace(
         demonstrations,
