@@ -63,7 +63,13 @@ class Job:
         """What must be equal for results to belong together; the interpreter of the peer is not part of it."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         plain["budget"].pop("peer_python")
+        if not ALGORITHMS[self.algorithm].samples:
+            plain.pop("sampled")
         return plain
+
+    def measured(self, result: dict[str, Any]) -> bool:
+        """Whether `result` is one of this job."""
+        return all(result["job"].get(name) == value for name, value in self.facts().items())
 
 
 def read_result(folder: Path) -> dict[str, Any]:

@@ -30,16 +30,20 @@ from robot_learning.training.run_state import load_state, save_state
 from robot_learning.training.self_imitation import SelfImitationRun, practise
 
 BC_STEPS = 2000
+LIGHT: dict[str, Any] = {"hidden": (128, 128)}
+"""Of the reinforcement learners, so that a run costs some 400 CPU seconds, as one of self-imitation does."""
+LIGHT_BATCH = 128
 
 
 class Package(Learner):
-    """One of the package's offline-to-online algorithms with the defaults of `robot-learning train`."""
+    """One of the package's offline-to-online algorithms with the defaults of `robot-learning train`, but lighter."""
 
     def __init__(self, name: str, changes: Mapping[str, Any], *job: Any) -> None:
         super().__init__(*job)
         kind = RUNS[name][0]
         self.config = self.problem.config(self.seed, kind, offline_steps=self.budget.offline_steps)
-        self.config = replace(self.config, settings=replace(self.config.settings, **changes))
+        settings = replace(self.config.settings, **{**LIGHT, **changes})
+        self.config = replace(self.config, settings=settings, batch_size=LIGHT_BATCH)
         self.env = self.practice_env()
         self.algorithm = make_algorithm(self.config, self.env)
         self.algorithm.set_logger(Logger(None, []))
@@ -85,7 +89,7 @@ class Package(Learner):
 
 
 class Scratch(Learner):
-    """Stable-Baselines3's own SAC with its defaults; no data."""
+    """Stable-Baselines3's own SAC with its defaults, but for the sizes that all share; no data."""
 
     def __init__(self, *job: Any) -> None:
         super().__init__(*job)
@@ -93,7 +97,14 @@ class Scratch(Learner):
         self.flat = gymnasium.wrappers.FlattenObservation(self.env)
         gamma = self.problem.config(0, RUNS["rlpd"][0]).gamma
         self.model = SAC(
-            "MlpPolicy", self.flat, gamma=gamma, buffer_size=self.budget.online_steps + 1, seed=self.seed, device="cpu"
+            "MlpPolicy",
+            self.flat,
+            gamma=gamma,
+            batch_size=LIGHT_BATCH,
+            policy_kwargs={"net_arch": list(LIGHT["hidden"])},
+            buffer_size=self.budget.online_steps + 1,
+            seed=self.seed,
+            device="cpu",
         )
         self._prepare()
 
@@ -223,7 +234,7 @@ class Peer(Package):
     """
 
     def __init__(self, equal: str, *job: Any) -> None:
-        super().__init__("cal_ql", {}, *job)
+        super().__init__("cal_ql", {"mode": "sampled"}, *job)
         self.equal = equal
         self.layers: dict[str, torch.Tensor] = {}
 
@@ -238,6 +249,7 @@ class Peer(Package):
         script = Path(__file__).with_name("offline_to_online_peer.py")
         files = [str(self.folder / "transitions.npz"), str(self.folder / "actor.npz")]
         settings = ["--gamma", str(self.config.gamma), "--batch", str(self.config.batch_size), "--seed", str(self.seed)]
+        settings += ["--hidden", *map(str, self.config.settings.hidden)]
         if not self.budget.peer_python:
             raise RuntimeError("d3rlpy is compared in an interpreter of its own: give --peer-python")
         subprocess.run([self.budget.peer_python, str(script), *files, *limit, *settings], check=True)
@@ -332,11 +344,11 @@ ALGORITHMS: dict[str, Algorithm] = {
     "bc": _clone("BC", maze=True),
     "bc_chosen": _clone("BC, chosen inputs", choose=True),
     "bc_play": _clone("BC, demonstrations and play", play=True),
-    "sac": Algorithm("SAC from scratch", Scratch, offline=False, cost=(0.0, 21.0)),
-    "iql": _package("IQL", "iql", (14.0, 17.0)),
-    "cql": _package("CQL", "cal_ql", (55.0, 58.0), calibrate=False),
-    "cal_ql": _package("Cal-QL", "cal_ql", (55.0, 58.0)),
-    "rlpd": _package("RLPD", "rlpd", (24.0, 27.0)),
+    "sac": Algorithm("SAC from scratch", Scratch, offline=False, cost=(0.0, 12.0)),
+    "iql": _package("IQL", "iql", (5.0, 9.0)),
+    "cql": _package("CQL", "cal_ql", (10.0, 14.0), mode="sampled", calibrate=False),
+    "cal_ql": _package("Cal-QL", "cal_ql", (10.0, 14.0), mode="sampled"),
+    "rlpd": _package("RLPD", "rlpd", (10.0, 14.0)),
     "self_imitation": Algorithm("self-imitation", SelfImitation, samples=False, cost=(10.0, 15.0), maze=False),
     "d3rlpy_steps": Algorithm(
         "d3rlpy CalQL, equal steps", lambda *job: Peer("steps", *job), online=False, cost=(140.0, 0.0)

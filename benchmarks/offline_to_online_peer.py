@@ -1,6 +1,9 @@
-"""d3rlpy's CalQL on exported transitions, with its own settings; run by offline_to_online.py with an interpreter that has d3rlpy.
+"""d3rlpy's CalQL on exported transitions, with its own settings but for the sizes.
 
-    python offline_to_online_peer.py TRANSITIONS.npz ACTOR.npz (--steps N | --seconds CPU_SECONDS) --gamma G --batch B --seed S
+    python offline_to_online_peer.py TRANSITIONS.npz ACTOR.npz (--steps N | --seconds CPU_SECONDS) --gamma G --batch B
+        --hidden W W --seed S
+
+Run by offline_to_online.py with an interpreter that has d3rlpy.
 
 Every batch is drawn from the sources at the shares they have in our own batches. `ACTOR.npz` holds the actor's layers, the number
 of steps and the CPU seconds of drawing batches and updating.
@@ -65,12 +68,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--gamma", type=float, required=True)
     parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--hidden", type=int, nargs="+", required=True)
     parser.add_argument("--seed", type=int, required=True)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     d3rlpy.logging.logger.set_log_context = lambda *a, **k: None
     data = Transitions(args.transitions, args.gamma, args.seed)
-    algorithm = d3rlpy.algos.CalQLConfig(gamma=args.gamma, batch_size=args.batch).create(device="cpu:0")
+    encoder = d3rlpy.models.VectorEncoderFactory(hidden_units=args.hidden)
+    config = d3rlpy.algos.CalQLConfig(
+        gamma=args.gamma, batch_size=args.batch, actor_encoder_factory=encoder, critic_encoder_factory=encoder
+    )
+    algorithm = config.create(device="cpu:0")
     first = data.sources[0]
     algorithm.create_impl((first["features"].shape[1],), first["action"].shape[1])
     began, step = time.process_time(), 0
