@@ -81,9 +81,9 @@ class IQLUpdate(nn.Module):
         features = batch.features.detach()
         wanted = torch.zeros_like(features) if batch.features.requires_grad else None
         pairs = torch.cat([features, batch.action], dim=1)
-        next_value = self._fast_value.forward(batch.next_features).view(-1)
         smallest = self._fast_targets.forward(pairs).amin(0).view(-1)
-        value = self._fast_value.forward(features).view(-1)  # the activations that stay
+        both = torch.cat([features, batch.next_features])  # in this order: the backward pass is of the first rows
+        value, next_value = self._fast_value.forward(both).view(2, -1)
         advantage = smallest - value
         metrics = {"advantage": advantage.mean(), "value": value.mean()}
         metrics["value_loss"] = self._value_gradients(advantage, wanted)
