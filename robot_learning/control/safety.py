@@ -15,6 +15,7 @@ import numpy as np
 from robot_learning.contract import STATE, Contract
 from robot_learning.control.rotations import Array
 from robot_learning.control.watchdogs import FUTURE, SECOND, EmergencyStop, Hold, JointWatch, NodeWatch, TokenBucket
+from robot_learning.control.writers import WriterWatch
 from robot_learning.errors import UserError
 
 
@@ -113,10 +114,10 @@ class Safety:
         self.joints = JointWatch(contract, contract.observation[STATE].max_age)
         self.estop = EmergencyStop(limits.estop_timeout, limits.estop_required)
         self.nodes = NodeWatch(limits.watch, limits.watch_timeout / contract.rate)
+        self.writers = WriterWatch()
         self.counts: Counter[str] = Counter()
         self._command_timeout = round(limits.command_timeout / contract.rate * SECOND)
         self._bucket = TokenBucket(contract.rate)
-        self._writers: dict[str, tuple[str, ...]] = {}  # topic -> who else publishes on it
         self._heard: dict[str, int] = {}  # source -> when it last sent anything
         self._acting, self._acted = "", 0
         self._idle = Hold(f"no action yet from {', '.join(limits.sources)}")
@@ -130,10 +131,6 @@ class Safety:
         jumped = self.joints.update(names, positions, stamp, now)
         if jumped:
             self._stop(f"joint_states: {jumped}", now, moved=True)
-
-    def writers(self, topic: str, others: Sequence[str]) -> None:
-        """Who besides the gate publishes commands on `topic`."""
-        self._writers[topic] = tuple(others)
 
     def clock_jumped(self, seconds: float, now: int) -> None:
         """The robot's clock was set: everything known by the old time is forgotten."""
@@ -198,17 +195,14 @@ class Safety:
         """What forbids any motion; a watched node that is itself a source matters only while it is the one acting."""
         needed = [name for name in self.nodes.names if name not in self.limits.sources or name == source]
         found = (
-            self.estop.fault(wall) or self._second_writer() or self.joints.fault(now) or self.nodes.fault(needed, wall)
+            self.estop.fault(wall)
+            or self.writers.fault(wall)
+            or self.joints.fault(now)
+            or self.nodes.fault(needed, wall)
         )
         if found is not None:
             self._stop(found.text, now, found.moved)
         return found
-
-    def _second_writer(self) -> Hold | None:
-        for topic, others in self._writers.items():
-            if others:
-                return Hold(f"{', '.join(others)} also commands on {topic}; only the safety gate may", moved=True)
-        return None
 
     def _stop(self, reason: str, now: int, moved: bool) -> None:
         self._acting, self._idle = "", Hold(f"{reason} (over now; waiting for an action)")

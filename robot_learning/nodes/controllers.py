@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -12,53 +14,87 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from robot_learning.contract import FLOAT64_ARRAY, Contract
 from robot_learning.control.rotations import Array
-from robot_learning.nodes.base import SECOND, reliable
+from robot_learning.control.writers import WriterWatch
+from robot_learning.nodes.base import SECOND, reliable, sensor
+from robot_learning.nodes.events import subscribe_with_match
+
+UNKNOWN = "_NODE_NAME_UNKNOWN_"  # the graph's word for a writer whose node has not been heard of yet
 
 
 class Controller:
     """One controller: `Float64MultiArray` for forward_command_controller, `JointTrajectory` for joint_trajectory_controller.
 
+    What is sent on its topic is listened to as well: a command that is not the gate's shows up a second writer.
+
     Args:
         joints: their names; horizon: when a commanded point shall be reached, for trajectories [s].
+        watch: told of every command sent and heard, and of the writers that the graph shows.
+        alarm: called when somebody else begins to send, and when the middleware says that writers came or went.
     """
 
-    def __init__(self, node: LifecycleNode, topic: str, kind: str, joints: tuple[str, ...], horizon: float) -> None:
+    def __init__(
+        self,
+        node: LifecycleNode,
+        topic: str,
+        kind: str,
+        joints: tuple[str, ...],
+        horizon: float,
+        watch: WriterWatch,
+        alarm: Callable[[], None],
+    ) -> None:
         self._node, self.topic, self._joints = node, topic, list(joints)
+        self._watch, self._alarm = watch, alarm
         self._trajectory = kind != FLOAT64_ARRAY
         self._horizon = Duration(sec=int(horizon), nanosec=int(horizon % 1.0 * SECOND))
-        self._publisher = node.create_publisher(
-            JointTrajectory if self._trajectory else Float64MultiArray, topic, reliable(1)
-        )
+        message_type = JointTrajectory if self._trajectory else Float64MultiArray
+        self._publisher = node.create_publisher(message_type, topic, reliable(1))
+        # a reliable subscription does not hear best-effort writers, a best-effort one may miss a message: hence both
+        self._subscriptions = [
+            node.create_subscription(message_type, topic, self._hear, reliable(5)),
+            subscribe_with_match(node, message_type, topic, self._hear, sensor(5), alarm),
+        ]
 
     def command(self, positions: Array) -> None:
         """Publish joint positions (J,) [rad or m]."""
         values = positions.tolist()
         if self._trajectory:
             point = JointTrajectoryPoint(positions=values, time_from_start=self._horizon)
-            self._publisher.publish(JointTrajectory(joint_names=self._joints, points=[point]))
+            message = JointTrajectory(joint_names=self._joints, points=[point])
         else:
-            self._publisher.publish(Float64MultiArray(data=values))
+            message = Float64MultiArray(data=values)
+        self._watch.sent(self.topic, _content(message))
+        self._publisher.publish(message)
 
-    def other_writers(self) -> list[str]:
-        """The nodes besides this one that publish on the same topic, as far as the graph is known."""
+    def poll(self) -> None:
+        """Look at the graph: who else is a writer of the topic."""
         found = [_full_name(info) for info in self._node.get_publishers_info_by_topic(self.topic)]
         me = self._node.get_fully_qualified_name()
         if me in found:
             found.remove(me)  # once: a second gate of the same name is another writer
-        return found
+        self._watch.graph(self.topic, found)
+
+    def _hear(self, message: Any) -> None:
+        if self._watch.heard(self.topic, _content(message), time.monotonic_ns()):
+            self._alarm()
 
     def destroy(self) -> None:
-        """Take the publisher out of the graph."""
+        """Take publisher and subscriptions out of the graph."""
         self._node.destroy_publisher(self._publisher)
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
 
 
 class Controllers:
-    """Arm and gripper of a contract."""
+    """Arm and gripper of a contract; `watch` and `alarm` as those of `Controller`."""
 
-    def __init__(self, node: LifecycleNode, contract: Contract, horizon: float) -> None:
-        gripper = contract.gripper
-        self._arm = Controller(node, contract.action.topic, contract.action.type, contract.joints.names, horizon)
-        self._gripper = Controller(node, gripper.topic, gripper.type, (gripper.joint,), 1.0 / contract.rate)
+    def __init__(
+        self, node: LifecycleNode, contract: Contract, horizon: float, watch: WriterWatch, alarm: Callable[[], None]
+    ) -> None:
+        arm, gripper = contract.action, contract.gripper
+        self._arm = Controller(node, arm.topic, arm.type, contract.joints.names, horizon, watch, alarm)
+        self._gripper = Controller(
+            node, gripper.topic, gripper.type, (gripper.joint,), 1.0 / contract.rate, watch, alarm
+        )
 
     def arm(self, joints: Array) -> None:
         """Command the arm's joints (J,) [rad], in the contract's order."""
@@ -68,15 +104,26 @@ class Controllers:
         """Command the gripper's joint [rad or m]."""
         self._gripper.command(np.array([position]))
 
-    def other_writers(self) -> dict[str, list[str]]:
-        """For each command topic who else writes on it."""
-        return {controller.topic: controller.other_writers() for controller in (self._arm, self._gripper)}
+    def poll(self) -> None:
+        """Look at the graph: who else is a writer of the command topics."""
+        self._arm.poll()
+        self._gripper.poll()
 
     def destroy(self) -> None:
-        """Take the publishers out of the graph."""
+        """Take them out of the graph."""
         self._arm.destroy()
         self._gripper.destroy()
 
 
+def _content(message: Any) -> Hashable:
+    """What a command says, to be compared: equal for a message sent and the same one received."""
+    if isinstance(message, Float64MultiArray):
+        return tuple(message.data)
+    points = [(tuple(p.positions), p.time_from_start.sec, p.time_from_start.nanosec) for p in message.points]
+    return (tuple(message.joint_names), *points)
+
+
 def _full_name(info: Any) -> str:
+    if info.node_name == UNKNOWN:
+        return "a node of unknown name"
     return f"{info.node_namespace.rstrip('/')}/{info.node_name}"

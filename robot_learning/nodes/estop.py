@@ -6,13 +6,13 @@ import time
 from typing import Any
 
 from rclpy.duration import Duration
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 from std_msgs.msg import Bool
 
 from robot_learning.control.watchdogs import EmergencyStop
 from robot_learning.nodes.base import reliable, sensor
+from robot_learning.nodes.events import SubscriptionEventCallbacks
 
 TOPIC = "estop"
 ENDLESS = Duration(seconds=3600)  # no device renews its liveliness this rarely: it offers none

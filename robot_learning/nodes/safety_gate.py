@@ -72,7 +72,7 @@ class SafetyGate(RobotNode[Config]):
         self._control.warm_up()
         self._setpoints = LinearSetpoints(self.contract) if self.config.command_rate > 0 else None
         horizon = 1.0 / (self.config.command_rate if self._setpoints else self.contract.rate)
-        self._controllers = Controllers(self, self.contract, horizon)
+        self._controllers = Controllers(self, self.contract, horizon, self._safety.writers, self._another_writer)
         self._estop = EstopListener(self, self._safety.estop)
         self._requested = self.create_publisher(JointState, "~/action_requested", reliable(5))
         self._sent = self.create_publisher(JointState, "~/action_sent", reliable(5))
@@ -175,8 +175,12 @@ class SafetyGate(RobotNode[Config]):
 
     def _poll(self) -> None:
         self._estop.poll()
-        for topic, others in self._controllers.other_writers().items():
-            self._safety.writers(topic, others)
+        self._controllers.poll()
+
+    def _another_writer(self) -> None:
+        """The middleware says that writers came or went, or a command was heard that is not the gate's."""
+        self._controllers.poll()
+        self._check()
 
     def _check(self) -> None:
         """Show the state; while holding, say once a control period that nothing is commanded."""

@@ -224,10 +224,10 @@ def test_the_estop_holds_and_the_restart_begins_where_the_robot_is(robot: Robot)
 
 def test_a_second_writer_holds_until_it_is_gone(robot: Robot):
     robot.act()
-    robot.safety.writers("arm/commands", ["/rogue"])
+    robot.safety.writers.graph("arm/commands", ["/rogue"])
     assert robot.text == "holding: /rogue also commands on arm/commands; only the safety gate may"
     assert robot.act().action is None
-    robot.safety.writers("arm/commands", [])
+    robot.safety.writers.graph("arm/commands", [])
     assert robot.wait(10).act().restart
 
 

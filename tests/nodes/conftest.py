@@ -84,10 +84,19 @@ class Graph:
 
     def start(self, module: str, *arguments: str, **parameters: object) -> subprocess.Popen[bytes]:
         """A node of the package as a process: `python -m robot_learning.nodes.<module>` with these ROS parameters."""
-        command = [sys.executable, "-m", f"robot_learning.nodes.{module}", "--ros-args", *arguments]
+        command = ["-m", f"robot_learning.nodes.{module}", "--ros-args", *arguments]
         for name, value in parameters.items():
             command += ["-p", f"{name}:={_yaml(value)}"]
-        log = (self.folder / f"{module}_{len(self.processes)}.log").open("wb")
+        return self._launch(module, command)
+
+    def peer(self, *arguments: str, namespace: str = "/") -> subprocess.Popen[bytes]:
+        """A process of tests/nodes/gate_peer.py."""
+        ros = [] if namespace == "/" else ["--ros-args", "-r", f"__ns:={namespace}"]
+        return self._launch(f"peer_{arguments[0]}", [str(Path(__file__).parent / "gate_peer.py"), *arguments, *ros])
+
+    def _launch(self, name: str, arguments: list[str]) -> subprocess.Popen[bytes]:
+        command = [sys.executable, *arguments]
+        log = (self.folder / f"{name}_{len(self.processes)}.log").open("wb")
         process = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=self.environment()
         )

@@ -61,6 +61,15 @@ def test_an_absent_robot_is_named_stream_by_stream(graph, contract: Contract) ->
     assert not found["forward_position_controller/commands controller"].ok
 
 
+def test_a_gate_that_hears_what_it_sends_is_no_controller(graph, contract: Contract) -> None:
+    gate = graph.node("safety_gate")
+    gate.create_publisher(Float64MultiArray, contract.action.topic, reliable(1))
+    gate.create_subscription(Float64MultiArray, contract.action.topic, lambda message: None, reliable(1))
+    found = findings(graph, contract)
+    assert found["forward_position_controller/commands controller"].found == "none"
+    assert found["forward_position_controller/commands writers"].ok
+
+
 def test_a_wrong_picture_size_names_both(graph, contract: Contract, robot: Robot) -> None:
     robot.size = (48, 64)
     found = findings(graph, contract)["front/image_raw messages"]

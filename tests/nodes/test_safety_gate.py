@@ -29,11 +29,15 @@ from trajectory_msgs.msg import JointTrajectory
 
 from robot_learning.contract import Contract
 
+sys.path.insert(0, str(Path(__file__).parent))
+import gate_peer
+
 HERE = Path(__file__).parent
 CONTRACT = Contract.load("ur5e_2f85")
 NAMES = [*CONTRACT.joints.names, CONTRACT.gripper.joint]
 ENTRIES = list(CONTRACT.action.names)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+PERIOD = 0.1  # of control [s]
 MORE = 8  # actions sent after a fault, of which at most two may still be carried out
 
 
@@ -48,6 +52,7 @@ class Bench:
     def __init__(self, graph, **parameters: object) -> None:
         self.namespace = f"/bench_{next(Bench.number)}"
         self.graph, self.node = graph, graph.node("bench", namespace=self.namespace)
+        self.commanded: list[tuple[int, list[float]]] = []  # arm's and gripper's: when it came [ns, system time], what
         self.gate = graph.start("safety_gate", "-r", f"__ns:={self.namespace}", **parameters)
         self.peers: list[subprocess.Popen[bytes]] = []
         self.action: dict[str, float] | None = None
@@ -60,8 +65,8 @@ class Bench:
         self.requested: list[JointState] = []
         self.state, self.states, self.diagnostics, self.told = DiagnosticStatus(), [], DiagnosticStatus(), []
         node = self.node
-        node.create_subscription(Float64MultiArray, CONTRACT.action.topic, self._follow, 5)
-        node.create_subscription(Float64MultiArray, CONTRACT.gripper.topic, lambda m: self.gripper.append(m.data[0]), 5)
+        node.create_subscription(Float64MultiArray, CONTRACT.action.topic, self._follow, 50)
+        node.create_subscription(Float64MultiArray, CONTRACT.gripper.topic, self._grip, 50)
         node.create_subscription(JointState, "safety_gate/action_sent", self.sent.append, 50)
         node.create_subscription(JointState, "safety_gate/action_requested", self.requested.append, 50)
         node.create_subscription(DiagnosticStatus, "safety_gate/state", self._see, LATCHED)
@@ -77,7 +82,12 @@ class Bench:
         self.order, self.rename, self.measuring = list(NAMES), "", True
         self.action = dict.fromkeys(ENTRIES, 0.0)
 
-    def _follow(self, message: Float64MultiArray) -> None:
+    def _grip(self, message: Float64MultiArray, info: dict[str, int]) -> None:
+        self.commanded.append((info["received_timestamp"], list(message.data)))
+        self.gripper.append(message.data[0])
+
+    def _follow(self, message: Float64MultiArray, info: dict[str, int]) -> None:
+        self.commanded.append((info["received_timestamp"], list(message.data)))
         self.arm.append(list(message.data))
         self.positions.update(zip(CONTRACT.joints.names, message.data, strict=True))
 
@@ -134,10 +144,9 @@ class Bench:
         self.wait("acting: policy")
         return self
 
-    def peer(self, kind: str) -> subprocess.Popen[bytes]:
+    def peer(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Another process of the graph."""
-        command = [sys.executable, str(HERE / "gate_peer.py"), kind, "--ros-args", "-r", f"__ns:={self.namespace}"]
-        self.peers.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, env=self.graph.environment()))
+        self.peers.append(self.graph.peer(*arguments, namespace=self.namespace))
         return self.peers[-1]
 
     def act_more(self) -> None:
@@ -146,14 +155,21 @@ class Bench:
         self.graph.until(lambda: self.sent_actions >= enough, "more actions")
 
     def holds(self, cause: Callable[[], object], reason: str) -> None:
-        """After `cause` the robot gets at most two more commands, and the reason is told everywhere."""
-        commands, states, told = len(self.arm), len(self.states), len(self.told)
+        """Two control periods after `cause` the robot gets its last command, and the reason is told everywhere."""
+        states, told, fault = len(self.states), len(self.told), time.time_ns()
         cause()
         self.act_more()
-        assert len(self.arm) - commands <= 2
+        self.require_hold(fault)
         self.graph.until(lambda: any(reason in text for text in self.states[states:]), f"{reason!r} in {self.states}")
         self.graph.until(lambda: any(reason in text for text in self.told[told:]), f"{reason!r} on /diagnostics")
         assert self.state.message.startswith("holding: ")
+
+    def require_hold(self, fault: int, tolerated: float = 2 * PERIOD) -> None:
+        """The gate's last command came within `tolerated` [s] of `fault` [ns, system time], as the robot saw it."""
+        own = [at for at, values in self.commanded if values not in (gate_peer.ARM, gate_peer.GRIPPER)]
+        late = [(at - fault) / 1e9 for at in own if at > fault]
+        print(f"last command {max(late, default=0.0):.3f} s after the fault")
+        assert not late or max(late) <= tolerated, f"commands {late} s after the fault"
 
     def call(self, service: str) -> Trigger.Response:
         return self.graph.call(Trigger, f"{self.namespace}/safety_gate/{service}")
@@ -322,13 +338,31 @@ def test_the_estop_service(bench: Bench):
     bench.acting()
 
 
-def test_two_writers_to_the_controller(bench: Bench):
-    writer = bench.peer("writer")
-    bench.wait(f"{bench.namespace}/peer_writer also commands on forward_position_controller/commands")
-    bench.arm.clear()
+@pytest.mark.parametrize("topic", [CONTRACT.action.topic, CONTRACT.gripper.topic])
+@pytest.mark.parametrize("kind", ["writer", "best_effort_writer"])
+def test_a_second_writer_sends(bench: Bench, kind: str, topic: str):
+    writer = bench.peer(kind, topic)
+    bench.graph.until(writer.log.read_text, "the other's first command")
+    first = int(writer.log.read_text())
+    bench.wait(f"{bench.namespace}/peer_{kind} also commands on {topic}")
     bench.act_more()
-    assert all(command == [0.0] * 6 for command in bench.arm)  # the other's
+    bench.require_hold(first)
+    bench.graph.until(lambda: any(f"/peer_{kind}" in text for text in bench.told), "its name on /diagnostics")
     writer.terminate()  # a writer that is killed stays in the graph for 20 s
+    bench.acting()
+
+
+def test_a_second_writer_is_silent(bench: Bench):
+    def known() -> bool:
+        return len(bench.node.get_publishers_info_by_topic(CONTRACT.action.topic)) > 1
+
+    writer = bench.peer("silent_writer", CONTRACT.action.topic)
+    bench.graph.until(known, "discovery of the other by this process")
+    discovered = time.time_ns()
+    bench.wait(f"{bench.namespace}/peer_silent_writer also commands on {CONTRACT.action.topic}")
+    bench.act_more()
+    bench.require_hold(discovered)
+    writer.terminate()
     bench.acting()
 
 
@@ -338,13 +372,11 @@ def test_the_source_is_killed(make):
     bench.wait("holding: ")
     source = bench.peer("source")
     bench.acting()
-    commands = len(bench.arm)
+    killed = time.time_ns()
     bench.graph.kill(source)
     bench.wait("no action from policy for more than 0.2 s")
-    assert len(bench.arm) - commands <= 2
-    commands = len(bench.arm)
     bench.graph.spin(0.5)
-    assert len(bench.arm) == commands
+    bench.require_hold(killed)
 
 
 def test_a_watched_node_falls_silent(make):
