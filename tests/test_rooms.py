@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "nodes": BELOW_TRAINING | {"training"},
     "commands": BELOW_TRAINING | {"training"},
 }
-BRINGS_UP_THE_GRAPH = {"up", "status", "contract_check", "call", "ask"}  # commands that may import nodes
+BRINGS_UP_THE_GRAPH = {"up", "status", "contract_check", "call", "ask", "_robot"}  # commands that may import nodes
 ROS = {"rclpy", "rosidl_runtime_py", "launch", "launch_ros", "tf2_ros", "cv_bridge", "ament_index_python"}
 
 

@@ -245,11 +245,17 @@ class OfflineToOnline(OffPolicyAlgorithm):
             if done and info.get("terminal_observation") is not None:
                 after = info["terminal_observation"]
             truncated = bool(done and info.get("TimeLimit.truncated", False))
+            action = buffer_action[index]
+            if info.get("lost"):  # nothing is known of what this action led to
+                self.replay.cut(ONLINE, index)
+                continue
+            if "action_taken" in info:  # a person's, or that of a robot which held
+                action = self.own_policy.scale_action(info["action_taken"])
             self.replay.add_step(
                 ONLINE,
                 index,
                 without_task(before),
-                buffer_action[index],
+                action,
                 float(reward[index]),
                 without_task(after),
                 terminated=bool(done) and not truncated,

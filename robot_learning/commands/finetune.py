@@ -2,6 +2,7 @@
 
     robot-learning finetune runs/drawer --run runs/drawer_practised --steps 20000
     robot-learning finetune runs/drawer --run runs/drawer_practised --resume
+    robot-learning finetune runs/drawer --env robot_learning/Robot-v0 --robot.reset-service my_robot/home
 
 The first argument is a run of `robot-learning train`, or a checkpoint in it. A clone (`bc`) practises by self-imitation, `cal_ql`
 by reinforcement learning. Ctrl-C finishes the episode, saves and stops; --resume goes on to the same weights as without the
@@ -11,15 +12,17 @@ pause, and after a kill from the last save.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 from rich.console import Console
 
+from robot_learning.commands import _robot
 from robot_learning.commands.main import INTERRUPTED, OK
 from robot_learning.training.config import FILE, read_plain
 from robot_learning.training.online import RLResult, learn
+from robot_learning.training.practice_env import PLAYROOM, RobotAccess
 from robot_learning.training.rl_config import continuing
 from robot_learning.training.run_state import RunError, load_state
 from robot_learning.training.self_imitation import SelfImitationResult, from_clone, practise
@@ -38,7 +41,9 @@ class Config:
     resume: bool = False
     """Go on with the run in --run, whose config.yaml then overrides the other flags."""
     env: str | None = None
-    """Another registered environment than in training."""
+    """Another registered environment than in training; robot_learning/Robot-v0 is a robot on ROS 2."""
+    robot: RobotAccess = field(default_factory=RobotAccess)
+    """With --env robot_learning/Robot-v0: how to reach the robot."""
     updates_per_step: int | None = None
     """Gradient steps at each step of the environment; as in training when not given. Not for clones."""
     evaluate_every: int | None = None
@@ -57,6 +62,7 @@ def run(config: Config) -> int:
     base = _run_of(Path(config.checkpoint))
     folder = config.run or str(base.with_name(f"{base.name}_practised"))
     cloned = read_plain(base).get("algorithm") == "bc"
+    _robot.register(folder, config.env or str(read_plain(base).get("env", "")))
     result = _imitate(config, base, folder) if cloned else _reinforce(config, base, folder)
     if not result.finished:
         console.print(
@@ -76,15 +82,17 @@ def _reinforce(config: Config, base: Path, folder: str) -> RLResult:
         )
     names = ("env", "updates_per_step", "evaluate_every", "evaluate_episodes", "keep_every", "seed")
     changes = {name: getattr(config, name) for name in names}
+    if config.env:
+        changes["robot"] = config.robot
     steps = int(saved[1].get("steps", 0)) + config.steps
     return learn(continuing(base, {**changes, "run": folder, "online_steps": steps}), resume=config.resume)
 
 
 def _imitate(config: Config, base: Path, folder: str) -> SelfImitationResult:
-    changes = {name: getattr(config, name) for name in ("env", "evaluate_every", "evaluate_episodes", "seed")}
+    changes = {name: getattr(config, name) for name in ("evaluate_every", "evaluate_episodes", "seed")}
     given = {name: value for name, value in changes.items() if value is not None}
-    made = from_clone(base, run=folder, online_steps=config.steps)
-    return practise(dataclasses.replace(made, **given), resume=config.resume)
+    made = from_clone(base, run=folder, online_steps=config.steps, env=config.env or PLAYROOM)
+    return practise(dataclasses.replace(made, robot=config.robot, **given), resume=config.resume)
 
 
 def _run_of(path: Path) -> Path:

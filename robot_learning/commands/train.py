@@ -17,6 +17,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg, subcommand
 
+from robot_learning.commands import _robot
 from robot_learning.commands.main import INTERRUPTED, OK
 from robot_learning.training.config import TrainConfig
 from robot_learning.training.offline import TrainResult, train
@@ -106,6 +107,8 @@ class Config:
 def run(config: Config) -> int:
     """Train; exit code 130 when stopped by Ctrl-C."""
     console, job = Console(stderr=True), config.algorithm
+    if not isinstance(job, BC):
+        _robot.register(job.training.run, job.training.env)
     result = job.go()
     if not result.finished:
         name = job.training.algorithm

@@ -21,18 +21,19 @@ class TaskObservation(gymnasium.Wrapper[Any, Any, Any, Any]):
     chooses a task for that episode. With a single task nothing is added, and every episode is of that task.
 
     Args:
-        env: a playroom environment, whose `reset` takes the option `task`.
-        tasks: names of tasks ("open_drawer").
+        env: an environment whose `reset` takes the option `task` and whose `info` has the `instruction`.
+        tasks: names of tasks ("open_drawer"); instructions: theirs, where they are not the playroom's.
 
     Raises:
         UnknownTaskError: there is no such task.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], tasks: Sequence[str]) -> None:
+    def __init__(
+        self, env: gymnasium.Env[Any, Any], tasks: Sequence[str], instructions: Sequence[str] | None = None
+    ) -> None:
         super().__init__(env)
         self.tasks = list(tasks)
-        named = {find_task(name).instruction: name for name in self.tasks}
-        self.instructions = sorted(named)
+        self.instructions = sorted(instructions or {find_task(name).instruction for name in self.tasks})
         self.episodes = 0
         if len(self.tasks) > 1:
             spaces = dict(env.observation_space.spaces)  # type: ignore[attr-defined]

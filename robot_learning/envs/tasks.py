@@ -307,6 +307,11 @@ def task(name: str) -> Task:
         raise UnknownTaskError(f"unknown task {name!r}; the playroom's tasks: {', '.join(TASKS)}") from None
 
 
+def instruction_of(task: str) -> str:
+    """What a person would say: the instruction of a playroom task given by name, else the words themselves."""
+    return TASKS[task].instruction if task in TASKS else task
+
+
 def begin(room: Playroom, task: Task, rng: np.random.Generator, variation: float = 1.0, tries: int = 20) -> None:
     """A full reset: furniture, joints, block and arm anew, such that the task is not done yet.
 

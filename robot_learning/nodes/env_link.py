@@ -32,12 +32,19 @@ class EnvLink:
 
     Args:
         success_topic, reset_service: names, empty for none.
+        person_judges: `success_topic` is silent until the task is done.
     """
 
     def __init__(
-        self, contract: Contract, namespace: str, success_topic: str, reset_service: str, use_sim_time: bool
+        self,
+        contract: Contract,
+        namespace: str,
+        success_topic: str,
+        reset_service: str,
+        use_sim_time: bool,
+        person_judges: bool = False,
     ) -> None:
-        self.contract, self.success_topic = contract, success_topic
+        self.contract, self.success_topic, self.person_judges = contract, success_topic, person_judges
         self.success: bool | None = None
         self._fresh_success = False
         self._gate: DiagnosticStatus | None = None
@@ -136,7 +143,12 @@ class EnvLink:
         lines = []
         if self._gate is None:
             lines.append("safety_gate/state: no message; actions go through the safety gate, start it")
-        if self.success_topic and self.success is None:
+        if self.success_topic and self.person_judges:
+            if not self._node.count_publishers(self.success_topic):
+                lines.append(
+                    f"{self.success_topic}: nobody publishes it; who judges the task? (robot-learning up teleop: the key y)"
+                )
+        elif self.success_topic and self.success is None:
             lines.append(f"{self.success_topic}: no message; who judges the task? (success_topic='': nobody)")
         return lines
 
@@ -146,7 +158,8 @@ class EnvLink:
         if any(age >= 1.0 / streams[key].rate for key, age in frame.ages.items()):
             return True
         unanswered = self._sent is None or self._sent.header.frame_id == HOLD
-        return acted and (unanswered or (bool(self.success_topic) and not self._fresh_success))
+        judged = self.person_judges or not self.success_topic or self._fresh_success
+        return acted and (unanswered or not judged)
 
     def carried_out(self) -> dict[str, Any]:
         """For `info`: what the safety gate says, and which action of whom it has sent since `begin_tick`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from robot_learning.control.limits import checked_vector
 from robot_learning.data.frames import Frame
 from robot_learning.envs.observation import environment_state_stream
 from robot_learning.errors import UserError
-from robot_learning.nodes.env_link import SECOND, EnvLink
+from robot_learning.nodes.env_link import HOLD, SECOND, EnvLink
 
 register("robot_learning/Robot-v0", "robot_learning.nodes.ros_env:RobotEnv", nondeterministic=True)
 
 FRAME_WAIT = 0.02  # longest wait for a message that is due at a tick [s, wall]
 SIMULATED_WAIT = 0.3  # ... where time may stand still meanwhile
+HELD_TICKS = 3  # so many actions in a row that were not carried out are a hold; one or two are a message that was late
+NEVER = 1e8  # no sensor is so old [s]: its stamps are of another clock
 
 
 class GraphIncompleteError(UserError, TimeoutError):
@@ -36,9 +39,9 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
     tick. Reward is 1 while `success` says so, which terminates; nothing truncates: pass `max_episode_steps` to
     `gymnasium.make`.
 
-    `info` holds `is_success`; `ages` of the observation's streams [s]; `gate`, what the safety gate says; and of the action
-    that was really carried out since the last step `action_sent` `(5,)` and its `source` ("env", "teleop" when a person
-    overrode it, "hold").
+    `info` holds `is_success`; the `instruction`; `ages` of the observation's streams [s]; `gate`, what the safety gate says; of
+    the action that was really carried out since the last step `action_sent` `(5,)` and its `source` ("env", "teleop" when a
+    person overrode it, "hold"); and `held`, why, once nothing has been carried out for three steps in a row, else empty.
 
     Args:
         contract: the robot, a name in `config/contracts/` or a YAML file.
@@ -48,6 +51,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         reset_service: `std_srvs/Trigger` service that `reset()` calls, such as `sim_robot/reset` or `sim_robot/home` (only
             the arm goes home); empty: the robot stays where it is.
         success_topic: where somebody says whether the task is done; empty: nobody does, and the reward is 0.
+        person_judges: who says so speaks only when it is done (a key of `teleop`): silence means not yet.
         namespace: of the robot's topics and nodes.
         use_sim_time: live by /clock.
         timeout: how long to wait for the graph before it counts as incomplete [s, wall]; reset_timeout: for the reset service.
@@ -63,6 +67,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         environment_state: bool = False,
         reset_service: str = "",
         success_topic: str = "success",
+        person_judges: bool = False,
         namespace: str = "",
         use_sim_time: bool = False,
         timeout: float = 10.0,
@@ -76,11 +81,17 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._period = round(SECOND / self.contract.rate)
         self._frame_wait = SIMULATED_WAIT if use_sim_time else FRAME_WAIT
         self._frame: Frame | None = None
-        self._link = EnvLink(self.contract, namespace, success_topic, reset_service, use_sim_time)
+        self._ignored = 0  # actions in a row that were not carried out
+        self._how_to_link = (self.contract, namespace, success_topic, reset_service, use_sim_time, person_judges)
         self.observation_space: Any = Dict(
             {key: _space(stream.shape, stream.dtype) for key, stream in sorted(self.contract.observation.items())}
         )
         self.action_space = Box(-1.0, 1.0, (len(self.contract.action.names),), np.float32)
+
+    @cached_property
+    def _link(self) -> EnvLink:
+        """The place in the graph, taken when it is first needed: who only asks for the spaces needs no pictures sent."""
+        return EnvLink(*self._how_to_link)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -94,9 +105,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
                 are missing.
         """
         super().reset(seed=seed)
-        self.task = (options or {}).get("task", self.task)
-        if self.task:
-            self._link.publish_task(self.task)
+        self._ask_for((options or {}).get("task", self.task))
         self._wait_for_time()
         begun = self._link.now()
         self._link.forget()
@@ -106,7 +115,26 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._frame = self._await_frame(
             lambda frame: all(frame.at - age * SECOND >= since for age in frame.ages.values()), acted=False
         )
+        self._ignored = 0
         return self._observation(self._frame), self._info(self._frame)
+
+    def probe(self, task: str = "") -> str:
+        """Ask whether there is anything to wait for: why the robot holds, or nothing when it carries out actions.
+
+        Actions of zeros are sent, which move nothing, as only an action ends a hold. `task` is asked for before.
+
+        Raises:
+            GraphIncompleteError: streams, the safety gate or `success` are missing.
+        """
+        self._ask_for(task or self.task)
+        self._wait_for_time()
+        self._frame = self._await_frame(lambda frame: True, acted=False)
+        self._ignored, held = 0, ""
+        for _ in range(HELD_TICKS):
+            held = str(self.step(np.zeros(len(self.contract.action.names)))[-1]["held"])
+            if not self._ignored:
+                break
+        return held
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Send the action to the safety gate; returns at the next control tick.
@@ -124,11 +152,19 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._wait_until(lambda: self._link.now() >= due, lambda: ["/clock: time stands still"])
         self._frame = self._await_frame(lambda frame: True, acted=True)
         info = self._info(self._frame)
+        self._ignored = self._ignored + 1 if info.get("source", HOLD) == HOLD else 0
+        info["held"] = _why(info) if self._ignored >= HELD_TICKS else ""
         return self._observation(self._frame), float(info["is_success"]), info["is_success"], False, info
 
     def close(self) -> None:
         """Leave the graph."""
-        self._link.close()
+        if "_link" in self.__dict__:
+            self._link.close()
+
+    def _ask_for(self, task: str) -> None:
+        self.task = task
+        if task:
+            self._link.publish_task(task)
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 
@@ -144,7 +180,9 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             return latest[0].usable and not self._link.lacking() and good(latest[0])
 
         def lacking() -> list[str]:
-            return [*latest[0].problems, *self._link.lacking()] or ["no message since the reset"]
+            lines = [*latest[0].problems, *self._link.lacking()] or ["no message since the reset"]
+            simulated = any(age > NEVER for age in latest[0].ages.values())
+            return [*lines, "the stamps are those of a simulation: set use_sim_time"] if simulated else lines
 
         self._wait_until(found, lacking)
         deadline = time.monotonic() + self._frame_wait
@@ -172,9 +210,18 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         return {
             "is_success": bool(self._link.success),
             "task": self.task,
+            "instruction": self.task,
+            "held": "",
             "ages": frame.ages,
             **self._link.carried_out(),
         }
+
+
+def _why(info: dict[str, Any]) -> str:
+    """Why nothing was carried out."""
+    if info.get("source") == HOLD:
+        return str(info["gate"])
+    return "safety_gate/action_sent: silent though actions were sent; is the safety gate running?"
 
 
 def _space(shape: tuple[int, ...], dtype: str) -> Box:

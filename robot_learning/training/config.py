@@ -88,6 +88,23 @@ def save_plain(run: Path, config: Any) -> None:
     os.replace(partial, run / FILE)
 
 
+def begin_or_resume(config: Any, resume: bool, read: Callable[[Path], Any]) -> tuple[Any, bool]:
+    """The config to run with, and whether its folder holds the run already.
+
+    Args:
+        resume: go on with the run in `config.run` where there is one; the config that `read` finds there then holds.
+
+    Raises:
+        RunError: the run exists and `resume` is false.
+    """
+    run = Path(config.run)
+    if not (run / FILE).is_file():
+        return config, False
+    if not resume:
+        raise RunError(f"{run} already holds a run; go on with it (--resume) or choose another folder (--run)")
+    return dataclasses.replace(read(run), run=str(run)), True
+
+
 def read_as(run: Path, kind: Callable[[dict[str, Any]], type[Any]]) -> Any:
     """The dataclass in a run's `config.yaml`, of the class that `kind` chooses by the data.
 

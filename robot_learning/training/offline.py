@@ -25,8 +25,7 @@ from robot_learning.algorithms.demonstrations import Demonstrations, with_play
 from robot_learning.data import Dataset
 from robot_learning.errors import UserError
 from robot_learning.policies import save_checkpoint
-from robot_learning.training.config import FILE as CONFIG_FILE
-from robot_learning.training.config import TrainConfig, read_config, write_config
+from robot_learning.training.config import TrainConfig, begin_or_resume, read_config, write_config
 from robot_learning.training.evaluation import evaluate
 from robot_learning.training.interrupt import StopRequest
 from robot_learning.training.metrics import MetricsLog
@@ -73,12 +72,8 @@ def train(config: TrainConfig, resume: bool = False) -> TrainResult:
         RunError: the run exists and `resume` is false. DivergedError: the loss is not finite.
         ContractError, DemonstrationError, DatasetError: the dataset does not fit.
     """
+    config, started = begin_or_resume(config, resume, read_config)
     run = Path(config.run)
-    started = (run / CONFIG_FILE).is_file()
-    if started:
-        if not resume:
-            raise RunError(f"{run} already holds a run; go on with it (--resume) or choose another folder (--run)")
-        config = dataclasses.replace(read_config(run), run=str(run))
     if not config.dataset:
         raise RunError("no dataset to learn from: name its folder (--dataset), or resume a run (--run R --resume)")
     torch.set_num_threads(config.threads)

@@ -28,17 +28,25 @@ from robot_learning.algorithms.offline_to_online import OfflineToOnline
 from robot_learning.data.replay import ReplayBuffer
 from robot_learning.envs.task_observation import SeededEpisodes
 from robot_learning.policies import save_checkpoint
-from robot_learning.training.config import FILE as CONFIG_FILE
-from robot_learning.training.evaluation import evaluate
+from robot_learning.training.config import begin_or_resume
 from robot_learning.training.interrupt import StopRequest
 from robot_learning.training.metrics import MetricsLog
-from robot_learning.training.practice_data import add_data, contract_of, instructions_of, make_algorithm, make_env
+from robot_learning.training.practice_data import add_data, instructions_of, make_algorithm, make_env
+from robot_learning.training.practice_env import (
+    contract_of,
+    evaluate_between,
+    on_robot,
+    require_ready,
+    require_serves,
+    stop_waiting_when,
+    without_simulator,
+)
 from robot_learning.training.progress import ProgressBar
 from robot_learning.training.rl_config import RLConfig, name_of, read_rl_config, write_rl_config
 from robot_learning.training.run_state import FILE as STATE_FILE
 from robot_learning.training.run_state import RunError, load_state, save_state
 
-REPLAY = "replay"
+REPLAY, LAST = "replay", "checkpoints/last"
 RECENT = 20  # episodes that the success shown in the progress bar is taken over
 
 
@@ -80,19 +88,19 @@ def learn(config: RLConfig, resume: bool = False) -> RLResult:
 
     Raises:
         RunError: the run exists and `resume` is false, or there is nothing to start from. DivergedError: a loss is not finite.
-        ContractError, ReplayError, DatasetError: the data does not fit.
+        ContractError, ReplayError, DatasetError: the data does not fit. GraphIncompleteError: a robot cannot be practised on.
     """
-    run = Path(config.run)
-    started = (run / CONFIG_FILE).is_file()
-    if started:
-        if not resume:
-            raise RunError(f"{run} already holds a run; go on with it (--resume) or choose another folder (--run)")
-        config = dataclasses.replace(read_rl_config(run), run=str(run))
+    config, started = begin_or_resume(config, resume, read_rl_config)
+    config, run = without_simulator(config), Path(config.run)
     torch.set_num_threads(config.threads)
     env = make_env(config)
     try:
+        if config.start and (Path(config.start) / LAST).exists():
+            require_serves(env, config.env, Path(config.start) / LAST)
         algorithm = make_algorithm(config, env)
         progress = _restore(config, algorithm, env)
+        if algorithm.num_timesteps < config.online_steps:
+            require_ready(env, config.tasks)
         run.mkdir(parents=True, exist_ok=True)
         if not started:
             write_rl_config(run, config)
@@ -133,6 +141,7 @@ class _Loop(BaseCallback):
         self._stop: StopRequest | None = None
         self._bar: ProgressBar | None = None
         self._at_end = True  # of an episode: nothing is under way
+        self._rollout_from = 0  # step of practice
         self._began = time.monotonic() - progress.seconds
         self._saved = time.monotonic()
         self._recent = deque(progress.recent, maxlen=RECENT)
@@ -148,7 +157,9 @@ class _Loop(BaseCallback):
         self._log = MetricsLog(self.run, self.step)
         finished = False
         try:
-            with StopRequest() as self._stop:
+            with StopRequest() as stop:
+                self._stop = stop
+                stop_waiting_when(self.env, lambda: stop.requested)
                 try:
                     self._pretrain()
                     self._practise()
@@ -192,6 +203,7 @@ class _Loop(BaseCallback):
     def _on_rollout_start(self) -> None:
         """Between two rounds: the updates of the last step are done."""
         assert self._stop is not None
+        self._rollout_from = self.algorithm.num_timesteps
         if not self._at_end:
             return
         if self._stop.requested:
@@ -205,6 +217,17 @@ class _Loop(BaseCallback):
         if time.monotonic() - self._saved > config.save_every:
             self._save()
 
+    def _on_rollout_end(self) -> None:
+        """Updates are next: on a robot those of a whole episode, which Ctrl-C need not wait for."""
+        if not on_robot(self.config.env):
+            return
+        assert self._stop is not None and self._bar is not None
+        if self._stop.requested:
+            raise _StopTraining
+        practised = self.algorithm.num_timesteps
+        self.algorithm.gradient_steps = self.config.updates_per_step * (practised - self._rollout_from)
+        self._bar.update(practised, f"{self._words()} · learns, the robot holds")
+
     def _on_step(self) -> bool:
         assert self._bar is not None
         dones = self.locals.get("dones")
@@ -214,7 +237,9 @@ class _Loop(BaseCallback):
             self._at_end = bool(dones[0])
             if self._at_end:
                 self.progress.episodes += 1
-                self._recent.append(bool(self.locals["infos"][0].get("is_success", False)))
+                info = self.locals["infos"][0]
+                if not info.get("held"):  # the policy has not failed when the robot was stopped
+                    self._recent.append(bool(info.get("is_success", False)))
             self._bar.update(self.algorithm.num_timesteps, self._words())
         if self.step % self.config.log_every == 0:
             self._log_metrics()
@@ -241,17 +266,8 @@ class _Loop(BaseCallback):
             self._log.log(self.step, {**values, "time/seconds": time.monotonic() - self._began})
 
     def _evaluate(self) -> None:
-        """Success in the simulator, on seeds of its own; the random state of training does not notice."""
         config, progress, practised = self.config, self.progress, self.algorithm.num_timesteps
-        path = self._save_policy("last")
-        with torch.random.fork_rng(devices=[]):
-            result = evaluate(
-                path,
-                config.tasks,
-                episodes=config.evaluate_episodes,
-                seed=config.evaluate_seed,
-                processes=config.evaluate_processes,
-            )
+        result = evaluate_between(self._save_policy("last"), config)
         progress.success, progress.rate = result.lines(), result.rate
         progress.evaluated_at = practised - practised % config.evaluate_every
         self._log.log(self.step, {f"success/{name}": task.rate for name, task in result.tasks.items()})

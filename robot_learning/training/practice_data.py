@@ -6,7 +6,6 @@ from typing import Any
 
 import gymnasium
 
-import robot_learning.envs  # noqa: F401  registers the environments
 from robot_learning.algorithms.offline_to_online import DEMONSTRATIONS, OfflineToOnline
 from robot_learning.contract import ENVIRONMENT_STATE, IMAGE_PREFIX, STATE, Contract
 from robot_learning.data import Dataset
@@ -14,6 +13,8 @@ from robot_learning.data.transitions import add_dataset, add_relabelled
 from robot_learning.envs import TASKS
 from robot_learning.envs.state_success import STATE_SUCCESS
 from robot_learning.envs.task_observation import SeededEpisodes, TaskObservation
+from robot_learning.envs.tasks import instruction_of
+from robot_learning.training.practice_env import contract_of, in_turn, make_practice_env, on_robot
 from robot_learning.training.rl_config import RUNS, RLConfig, name_of
 from robot_learning.training.run_state import RunError
 
@@ -24,21 +25,11 @@ def make_env(config: RLConfig) -> SeededEpisodes:
     """The environment to practise in: tasks in turn, every episode seeded by its number.
 
     Raises:
-        RunError: it has no contract, or `inputs` is unknown.
+        RunError: there is none of this name and kind, or `inputs` is unknown.
     """
     cameras = config.cameras if config.inputs == "images" else ()
-    try:
-        env = gymnasium.make(config.env, task=config.tasks[0], cameras=cameras, image_size=config.image_size)
-    except gymnasium.error.Error as error:
-        raise RunError(f"env {config.env!r} cannot be made: {error}") from error
-    except TypeError as error:
-        raise RunError(
-            f"env {config.env!r} does not take a task and cameras ({error}); use robot_learning/Playroom-v0, or the Python "
-            "interface for environments of your own: docs/offline_to_online.md"
-        ) from error
-    wanted = observed(config, env.unwrapped.contract)  # type: ignore[attr-defined]
-    tasks = TaskObservation(Selected(env, wanted), config.tasks)
-    return SeededEpisodes(tasks, config.seed)
+    env = make_practice_env(config.env, config.tasks, cameras, config.image_size, config.robot)
+    return in_turn(Selected(env, observed(config, contract_of(env))), config.env, config.tasks, config.seed)
 
 
 def observed(config: RLConfig, contract: Contract) -> list[str]:
@@ -64,12 +55,6 @@ class Selected(gymnasium.ObservationWrapper[Any, Any, Any]):
         return {key: observation[key] for key in self.keys}
 
 
-def contract_of(env: gymnasium.Env[Any, Any]) -> Contract:
-    """The contract of the robot behind an environment."""
-    contract: Contract = env.unwrapped.contract  # type: ignore[attr-defined]
-    return contract
-
-
 def instructions_of(env: SeededEpisodes) -> list[str]:
     """The instructions of its tasks, in the order of the one-hot."""
     tasks: TaskObservation = env.env  # type: ignore[assignment]
@@ -77,7 +62,7 @@ def instructions_of(env: SeededEpisodes) -> list[str]:
 
 
 def make_algorithm(config: RLConfig, env: SeededEpisodes) -> OfflineToOnline:
-    """The algorithm, untrained and without data."""
+    """The algorithm, untrained and without data; on a robot it learns between episodes, so that no control tick waits for it."""
     kind = RUNS[name_of(config)][1]
     return kind(
         "MultiInputPolicy",
@@ -88,6 +73,7 @@ def make_algorithm(config: RLConfig, env: SeededEpisodes) -> OfflineToOnline:
         n_step=config.n_step,
         online_share=config.online_share,
         lowest_reward=0.0,
+        train_freq=(1, "episode") if on_robot(config.env) else 1,
         gradient_steps=config.updates_per_step,
         encoder=config.encoder,
         instructions=tuple(instructions_of(env)),
@@ -123,6 +109,6 @@ def _add_play(config: RLConfig, algorithm: OfflineToOnline, dataset: Dataset, co
         add_relabelled(algorithm.replay, PLAY, dataset, told, contract=contract)
     else:
         shown = {}
-    others = {TASKS[name].instruction for name in config.tasks if name not in shown} & set(dataset.tasks)
+    others = {instruction_of(name) for name in config.tasks if name not in shown} & set(dataset.tasks)
     if others:
         add_dataset(algorithm.replay, ATTEMPTS, dataset, tasks=sorted(others), contract=contract)

@@ -15,6 +15,7 @@ from robot_learning.algorithms.observation_policy import EncoderConfig
 from robot_learning.algorithms.offline_to_online import OfflineToOnline
 from robot_learning.algorithms.rlpd import RLPD, RLPDConfig
 from robot_learning.training.config import read_as, save_plain
+from robot_learning.training.practice_env import PLAYROOM, RobotAccess
 
 CAL_QL: CalQLConfig = CalQLConfig(
     layer_norm=True,
@@ -47,10 +48,12 @@ class RLConfig:
     """Folders of demonstrations (LeRobot v3), failures included."""
     play: tuple[str, ...] = ()
     """Folders of play and other prior data; attempts at the tasks that are learned are taken from them."""
-    env: str = "robot_learning/Playroom-v0"
-    """Registered environment to practise in."""
+    env: str = PLAYROOM
+    """Registered environment to practise in; robot_learning/Robot-v0 is a robot on ROS 2."""
+    robot: RobotAccess = field(default_factory=RobotAccess)
+    """With robot_learning/Robot-v0: how to reach the robot."""
     tasks: tuple[str, ...] = ("open_drawer",)
-    """Tasks to learn ("open_drawer"); several take turns."""
+    """Tasks to learn ("open_drawer"; on a robot any instruction); several take turns."""
     inputs: str = "state"
     """What the policy reads: "state" (observation.state and, in simulation, the objects' state) or "images" (cameras instead)."""
     cameras: tuple[str, ...] = ("front", "wrist")
@@ -62,7 +65,7 @@ class RLConfig:
     online_steps: int = 0
     """Steps of the environment to practise for; `robot-learning finetune` sets it."""
     updates_per_step: int = 1
-    """Gradient steps at each step of the environment."""
+    """Gradient steps at each step of the environment; on a robot they are done between episodes."""
     batch_size: int = 256
     """Transitions in a batch."""
     online_share: float = 0.5

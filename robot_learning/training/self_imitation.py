@@ -24,20 +24,30 @@ import numpy as np
 import torch
 import tyro
 
-import robot_learning.envs  # noqa: F401  registers the environments
 from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
 from robot_learning.algorithms.demonstrations import Demonstrations, with_play
 from robot_learning.algorithms.self_imitation import Exploration, SelfImitationConfig
 from robot_learning.contract import IMAGE_PREFIX
 from robot_learning.data import Dataset, DatasetWriter
 from robot_learning.envs import TASKS
-from robot_learning.envs.task_observation import SeededEpisodes, TaskObservation
 from robot_learning.policies import Checkpoint, ChunkPolicy, load_policy, read_checkpoint, save_checkpoint
-from robot_learning.training.config import FILE as CONFIG_FILE
-from robot_learning.training.config import read_as, read_config, save_plain
-from robot_learning.training.evaluation import evaluate
+from robot_learning.training.config import begin_or_resume, read_as, read_config, save_plain
 from robot_learning.training.interrupt import StopRequest
 from robot_learning.training.metrics import MetricsLog
+from robot_learning.training.practice_env import (
+    PLAYROOM,
+    RobotAccess,
+    contract_of,
+    evaluate_between,
+    in_turn,
+    make_practice_env,
+    on_robot,
+    require_ready,
+    require_real,
+    require_serves,
+    stop_waiting_when,
+    without_simulator,
+)
 from robot_learning.training.progress import ProgressBar
 from robot_learning.training.run_state import RunError
 
@@ -59,10 +69,12 @@ class SelfImitationRun:
     """Folders of demonstrations (LeRobot v3)."""
     play: tuple[str, ...] = ()
     """Folders of play; attempts at the tasks that succeeded there are learned from like demonstrations."""
-    env: str = "robot_learning/Playroom-v0"
-    """Registered environment to practise in."""
+    env: str = PLAYROOM
+    """Registered environment to practise in; robot_learning/Robot-v0 is a robot on ROS 2."""
+    robot: RobotAccess = field(default_factory=RobotAccess)
+    """With robot_learning/Robot-v0: how to reach the robot."""
     tasks: tuple[str, ...] = ("open_drawer",)
-    """Tasks to learn; several take turns."""
+    """Tasks to learn; on a robot any instruction. Several take turns."""
     cameras: tuple[str, ...] = ("front", "wrist")
     """Cameras to read with `--inputs images`."""
     image_size: int = 96
@@ -105,18 +117,18 @@ def read_run(run: Path) -> SelfImitationRun:
     return config
 
 
-def from_clone(base: Path, run: str, online_steps: int) -> SelfImitationRun:
+def from_clone(base: Path, run: str, online_steps: int, env: str = PLAYROOM) -> SelfImitationRun:
     """Practice of the clone that the run `base` of `robot-learning train bc` has made.
 
     Raises:
-        RunError: it is another run, or a task of its data is none of the playroom's.
+        RunError: it is another run, or a task of its data is none of the playroom's and `env` is no robot.
     """
     cloned = read_config(base)
     dataset = Dataset(cloned.dataset)
     wanted = cloned.tasks or tuple(sorted(set(dataset.episode_tasks)))
     names = {task.instruction: name for name, task in TASKS.items()}
     unknown = sorted(set(wanted) - set(names))
-    if unknown:
+    if unknown and not on_robot(env):
         raise RunError(f"{base}: nothing tells whether {unknown} is done; practice knows {sorted(names)}")
     sizes = [dataset.features[key].shape[0] for key in dataset.image_keys]
     return SelfImitationRun(
@@ -124,7 +136,8 @@ def from_clone(base: Path, run: str, online_steps: int) -> SelfImitationRun:
         start=str(base / "checkpoints" / "last"),
         dataset=(cloned.dataset,),
         play=cloned.play,
-        tasks=tuple(names[instruction] for instruction in wanted),
+        env=env,
+        tasks=tuple(names.get(instruction, instruction) for instruction in wanted),
         cameras=tuple(key.removeprefix(IMAGE_PREFIX) for key in dataset.image_keys),
         image_size=sizes[0] if sizes else 96,
         online_steps=online_steps,
@@ -141,23 +154,23 @@ def practise(config: SelfImitationRun, resume: bool = False) -> SelfImitationRes
         resume: go on with the run in `config.run` where there is one; its own config.yaml then holds, not `config`.
 
     Raises:
-        RunError: the run exists and `resume` is false. DemonstrationError, ContractError, DatasetError: the data does not fit.
+        RunError: the run exists and `resume` is false, or the environment is none for this. DemonstrationError, ContractError,
+            DatasetError: the data does not fit. GraphIncompleteError: a robot cannot be practised on.
     """
-    run = Path(config.run)
-    started = (run / CONFIG_FILE).is_file()
-    if started:
-        if not resume:
-            raise RunError(f"{run} already holds a run; go on with it (--resume) or choose another folder (--run)")
-        config = dataclasses.replace(read_run(run), run=str(run))
+    config, started = begin_or_resume(config, resume, read_run)
+    config, run = without_simulator(config), Path(config.run)
     if not config.dataset:
         raise RunError("no demonstrations to start from: name a dataset (--dataset)")
+    require_real(config.env, config.bc.input_keys([]), f"a clone with inputs {config.bc.inputs!r}")
     torch.set_num_threads(config.threads)
-    images = config.bc.inputs == "images"
-    env = gymnasium.make(
-        config.env, task=config.tasks[0], cameras=config.cameras if images else (), image_size=config.image_size
-    )
+    cameras = config.cameras if config.bc.inputs == "images" else ()
+    env = make_practice_env(config.env, config.tasks, cameras, config.image_size, config.robot)
     try:
+        if config.start:
+            require_serves(env, config.env, Path(config.start))
         loop = _Loop(config, run, env)
+        if loop.steps < config.online_steps:
+            require_ready(env, config.tasks)
         run.mkdir(parents=True, exist_ok=True)
         if not started:
             save_plain(run, config)
@@ -171,12 +184,13 @@ class _Loop:
 
     def __init__(self, config: SelfImitationRun, run: Path, env: gymnasium.Env[Any, Any]) -> None:
         self.config, self.run = config, run
-        self.env = SeededEpisodes(TaskObservation(env, config.tasks), config.seed)
-        self.contract = env.unwrapped.contract  # type: ignore[attr-defined]
+        self.env = in_turn(env, config.env, config.tasks, config.seed)
+        self.contract = contract_of(env)
         self.instructions: list[str] = self.env.env.instructions  # type: ignore[attr-defined]
         self.inputs = config.bc.input_keys([IMAGE_PREFIX + camera for camera in config.cameras])
         loaded = [Demonstrations.load(Dataset(d), self.inputs, self.instructions) for d in config.dataset]
         self.demonstrated = with_play(Demonstrations.join(loaded), config.play, self.inputs)
+        self.contract.require(self.demonstrated.contract, f"the data {', '.join(config.dataset)}")
         self.lengths: list[int] = []
         self.successes: list[bool] = []
         if (run / PRACTICE).exists():
@@ -195,6 +209,7 @@ class _Loop:
         self._log = MetricsLog(self.run, self.steps)
         try:
             with StopRequest() as stop:
+                stop_waiting_when(self.env, lambda: stop.requested)
                 finished = self._rounds(stop)
         finally:
             self._log.close()
@@ -229,25 +244,35 @@ class _Loop:
             ProgressBar(f"practise, round {number}", self.config.online_steps, "steps", self.steps) as bar,
         ):
             while self.steps < until:
-                if stop.requested:
+                if stop.requested or not self._episode(policy, writer, stop):
                     return False
-                self._episode(policy, writer)
                 recent = self.successes[-RECENT:]
-                bar.update(self.steps, f"success {sum(recent)}/{len(recent)}")
-                self._log.log(self.steps, {"practice/success": sum(recent) / len(recent)})
+                bar.update(self.steps, f"success {sum(recent)}/{len(recent)}" if recent else "")
+                if recent:
+                    self._log.log(self.steps, {"practice/success": sum(recent) / len(recent)})
         return True
 
-    def _episode(self, policy: ChunkPolicy, writer: DatasetWriter) -> None:
+    def _episode(self, policy: ChunkPolicy, writer: DatasetWriter, stop: StopRequest) -> bool:
+        """One episode into `writer`; False when Ctrl-C came while a robot was waited for.
+
+        An episode that was cut off because a robot held or could not be seen is no failure of the policy's: it is not kept.
+        """
         number = len(self.lengths)
         self.env.episode = self.env.env.episodes = number  # type: ignore[attr-defined]
         observation, info = self.env.reset()
+        if stop.requested and on_robot(self.config.env):
+            return False
         policy.reset()
         explore = Exploration(self.config.settings, len(self.contract.action.names), self.config.seed, number)
-        over, solved, length, rest = False, False, 0, self.config.settings.linger
+        over, solved, length, taken, rest = False, False, 0, 0, self.config.settings.linger
         while not over:
-            action = explore(policy.predict(observation, info["instruction"]))
+            wanted = explore(policy.predict(observation, info["instruction"]))
+            following, reward, terminated, truncated, info = self.env.step(wanted)
+            if info.get("lost"):
+                break
+            action = info.get("action_taken", wanted)
+            taken += int("action_taken" in info)
             policy.carried_out(action)
-            following, reward, terminated, truncated, info = self.env.step(action)
             solved, length = solved or bool(info["is_success"]), length + 1
             rest -= int(solved)
             over = rest < 0 or truncated or (terminated and not solved)
@@ -259,12 +284,14 @@ class _Loop:
             seen = {key: observation[key] for key in self.contract.observation}
             writer.add_frame({**seen, "action": action, **outcome}, task=info["instruction"])
             observation = following
-        writer.save_episode(
-            success=solved,
-            info={"episode": number, "source": "practice", "noisy": explore.noisy},
-        )
+        if info.get("held") and not solved:
+            writer.discard_episode()
+            return True
+        facts = {"episode": number, "source": "practice", "noisy": explore.noisy}
+        writer.save_episode(success=solved, info={**facts, **({"not_its_own_actions": taken} if taken else {})})
         self.lengths.append(length)
         self.successes.append(solved)
+        return True
 
     # --- training -----------------------------------------------------------------------------------------------------------
 
@@ -317,14 +344,7 @@ class _Loop:
         config, last = self.config, self.run / "checkpoints" / "last"
         save_checkpoint(last, checkpoint)
         if config.evaluate_every and number % config.evaluate_every == 0:
-            with torch.random.fork_rng(devices=[]):
-                result = evaluate(
-                    last,
-                    config.tasks,
-                    episodes=config.evaluate_episodes,
-                    seed=config.evaluate_seed,
-                    processes=config.evaluate_processes,
-                )
+            result = evaluate_between(last, config)
             self._log.log(self.steps, {f"success/{name}": task.rate for name, task in result.tasks.items()})
             self.rate, best = result.rate, self.run / "checkpoints" / "best"
             checkpoint = dataclasses.replace(
