@@ -182,7 +182,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         def lacking() -> list[str]:
             lines = [*latest[0].problems, *self._link.lacking()] or ["no message since the reset"]
             simulated = any(age > NEVER for age in latest[0].ages.values())
-            return [*lines, "the stamps are those of a simulation: set use_sim_time"] if simulated else lines
+            return [*lines, "the stamps are those of a simulation: set use_sim_time (--robot.use-sim-time)"] if simulated else lines
 
         self._wait_until(found, lacking)
         deadline = time.monotonic() + self._frame_wait

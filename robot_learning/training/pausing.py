@@ -16,7 +16,7 @@ OWN = (None, "env")  # sources of an action that is the learner's own; None: not
 
 def tell(text: str) -> None:
     """Say it on the terminal; a progress bar that is shown there stays whole."""
-    Console(stderr=True).print(text, style="yellow", markup=False, highlight=False)
+    Console(stderr=True).print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 class Pausing(gymnasium.Wrapper[Any, Any, Any, Any]):

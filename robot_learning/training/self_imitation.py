@@ -120,6 +120,8 @@ def read_run(run: Path) -> SelfImitationRun:
 def from_clone(base: Path, run: str, online_steps: int, env: str = PLAYROOM) -> SelfImitationRun:
     """Practice of the clone that the run `base` of `robot-learning train bc` has made.
 
+    A clone that reads pictures is trained in each round for as many steps as it was, twice that at most: they take long.
+
     Raises:
         RunError: it is another run, or a task of its data is none of the playroom's and `env` is no robot.
     """
@@ -130,6 +132,8 @@ def from_clone(base: Path, run: str, online_steps: int, env: str = PLAYROOM) -> 
     unknown = sorted(set(wanted) - set(names))
     if unknown and not on_robot(env):
         raise RunError(f"{base}: nothing tells whether {unknown} is done; practice knows {sorted(names)}")
+    steps = {"gradient_steps": cloned.steps, "most_gradient_steps": 2 * cloned.steps}
+    settings = dataclasses.replace(SelfImitationConfig(), **(steps if cloned.bc.inputs == "images" else {}))
     sizes = [dataset.features[key].shape[0] for key in dataset.image_keys]
     return SelfImitationRun(
         run=run,
@@ -143,6 +147,7 @@ def from_clone(base: Path, run: str, online_steps: int, env: str = PLAYROOM) -> 
         online_steps=online_steps,
         seed=cloned.seed,
         threads=cloned.threads,
+        settings=settings,
         bc=cloned.bc,
     )
 
