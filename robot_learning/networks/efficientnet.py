@@ -85,7 +85,7 @@ class EfficientNetLite0(nn.Module):
                 blocks.append(InvertedBottleneck(width, out, kernel, stride if repeat == 0 else 1, expansion))
                 width = out
         self.blocks = nn.ModuleList(blocks)
-        self.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+        self.requires_grad_(False).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:

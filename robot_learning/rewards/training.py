@@ -1,0 +1,231 @@
+"""Trains the heads of an embedded reward model on feature maps that were computed once.
+
+Frames come with labels for many questions at once: 1 yes, 0 no, -1 nobody knows. Episodes are dealt to folds; each head is
+trained without one fold and answers it, so every frame is judged by a head that never saw its episode. From these answers come
+the calibration, the threshold and the figures in the model card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from robot_learning.errors import UserError
+from robot_learning.networks.question_attention import QuestionAttention
+from robot_learning.rewards.embedded import Calibration, EmbeddedConfig, new_head
+from robot_learning.rewards.metrics import UNKNOWN, no_threshold_for, platt, threshold_for
+from robot_learning.rewards.questions import QuestionBook
+
+Report = Callable[[int, str], None]
+
+
+class LabelError(UserError, ValueError):
+    """The labels cannot teach that: too few episodes, or only one answer; says what is missing."""
+
+
+@dataclass(frozen=True)
+class HeadTraining:
+    """How the heads are trained."""
+
+    steps: int = 1500
+    """Gradient steps of each head; with augmentation, fewer underfit."""
+    batch: int = 48
+    """Pictures in a batch."""
+    learning_rate: float = 1.5e-3
+    """Highest of the one-cycle schedule."""
+    weight_decay: float = 1e-2
+    """Of AdamW."""
+    smoothing: float = 0.01
+    """Targets are this far from 0 and 1."""
+    clean: float = 0.3
+    """Share of pictures that are not augmented."""
+    folds: int = 3
+    """Heads, each trained without one part of the episodes; they answer together."""
+    false_positive_rate: float = 0.01
+    """Wanted share of "no" frames that are answered yes, on episodes not trained on."""
+    seed: int = 0
+    """Of the folds, the weights and the batches."""
+
+
+@dataclass(frozen=True)
+class LabelledMaps:
+    """Features and labels of N frames.
+
+    Attributes:
+        maps: `(N, V, cameras, channels, h, w)` float16; V variants of each frame, the first one as it was seen.
+        labels: `(N, Q)` int8: 1 yes, 0 no, -1 unknown. episodes: `(N,)` the episode of each frame.
+    """
+
+    maps: np.ndarray
+    labels: np.ndarray
+    episodes: np.ndarray
+
+
+@dataclass(frozen=True)
+class TrainedHeads:
+    """The heads, the calibration, and the logits `(N, V, Q)` of each frame by the head that had not seen its episode."""
+
+    heads: list[QuestionAttention]
+    calibration: Calibration
+    held_out: np.ndarray
+
+
+def train_heads(
+    data: LabelledMaps,
+    book: QuestionBook,
+    config: EmbeddedConfig,
+    training: HeadTraining,
+    report: Report = lambda step, words: None,
+) -> TrainedHeads:
+    """Train all heads; `report(steps done, words)` is called now and then.
+
+    Raises:
+        LabelError: a question has only one answer, or there are fewer episodes than folds.
+    """
+    check_labels(data, book, training)
+    parts = fold_of(data, training.folds, np.random.default_rng(training.seed))
+    held_out = np.zeros((*data.maps.shape[:2], len(book.questions)), np.float32)
+    heads = []
+    for part in range(training.folds):
+        seen, unseen = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
+        words, start = f"head {part + 1} of {training.folds}", part * training.steps
+        head = new_head_for(data, seen, book, config, training.seed + 1000 * part)
+        for step, loss in optimise(head, data, seen, book, training, training.seed + 1000 * part):
+            report(start + step, f"{words}, loss {loss:.3f}")
+        held_out[unseen] = answers(head, data.maps, unseen, book)
+        heads.append(head)
+    return TrainedHeads(heads, calibrate(held_out, data.labels, training.false_positive_rate), held_out)
+
+
+def check_labels(data: LabelledMaps, book: QuestionBook, training: HeadTraining) -> None:
+    """Raises `LabelError` when a question has only one answer, or there are fewer episodes than folds."""
+    episodes = len(np.unique(data.episodes))
+    if training.folds < 2 or episodes < training.folds:
+        raise LabelError(
+            f"folds: expected 2 or more and as many episodes, found {training.folds} folds and {episodes} episodes"
+        )
+    poor = [
+        f"{text!r} (yes {int((column == 1).sum())}, no {int((column == 0).sum())})"
+        for text, column in zip(book.texts, data.labels.T, strict=True)
+        if not (column == 1).any() or not (column == 0).any()
+    ]
+    if poor:
+        raise LabelError(
+            f"labels: expected frames with the answer yes and frames with no for every question, found {', '.join(poor)}. "
+            "Record both outcomes, label them (robot-learning reward label), or leave the question out (--ask)"
+        )
+
+
+def fold_of(data: LabelledMaps, folds: int, rng: np.random.Generator) -> np.ndarray:
+    """The fold of each frame `(N,)`: whole episodes, those alike in their answers dealt out evenly."""
+    episodes, place = np.unique(data.episodes, return_inverse=True)
+    known = np.maximum(data.labels, 0).astype(np.float64)
+    means = np.stack([known[place == e].mean(axis=0) for e in range(len(episodes))])  # (E, Q) share of yes
+    alike = np.lexsort((rng.permutation(len(episodes)), *np.round(means.T, 1)))
+    fold = np.empty(len(episodes), np.int64)
+    fold[alike] = np.arange(len(episodes)) % folds
+    return fold[place]
+
+
+def new_head_for(
+    data: LabelledMaps, frames: np.ndarray, book: QuestionBook, config: EmbeddedConfig, seed: int
+) -> QuestionAttention:
+    """An untrained head whose inputs are scaled to these frames and questions."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = new_head(config)
+    sample = np.random.default_rng(seed).choice(frames, min(len(frames), 256), replace=False)
+    head.standardise(torch.from_numpy(data.maps[np.sort(sample), 0]), torch.from_numpy(book.vectors))
+    return head
+
+
+def optimise(
+    head: QuestionAttention,
+    data: LabelledMaps,
+    frames: np.ndarray,
+    book: QuestionBook,
+    training: HeadTraining,
+    seed: int,
+) -> Iterator[tuple[int, float]]:
+    """Train one head in place on `frames`; yields the step and the mean loss of the last 50 now and then."""
+    rng = np.random.default_rng(seed)
+    optimiser = torch.optim.AdamW(head.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, training.learning_rate, total_steps=training.steps)
+    pools = class_pools(data.labels, frames)
+    vectors = torch.from_numpy(np.ascontiguousarray(book.vectors))
+    losses: list[float] = []
+    for step in range(1, training.steps + 1):
+        rows = np.array([rng.choice(pools[k]) for k in rng.integers(len(pools), size=training.batch)])
+        variants = np.where(rng.random(len(rows)) < training.clean, 0, rng.integers(data.maps.shape[1], size=len(rows)))
+        maps = torch.from_numpy(data.maps[rows, variants]).float()
+        logits = head(maps, vectors[random_wordings(book, rng)])
+        loss = balanced_loss(logits, torch.from_numpy(data.labels[rows]), training.smoothing)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        losses.append(float(loss.detach()))
+        if step % 50 == 0 or step == training.steps:
+            yield step, float(np.mean(losses[-50:]))
+
+
+def class_pools(labels: np.ndarray, frames: np.ndarray) -> list[np.ndarray]:
+    """For every question and answer that occurs, the frames with it: each is drawn from as often as any other."""
+    pools = [frames[labels[frames, q] == answer] for q in range(labels.shape[1]) for answer in (0, 1)]
+    return [pool for pool in pools if len(pool)]
+
+
+def random_wordings(book: QuestionBook, rng: np.random.Generator) -> np.ndarray:
+    """A wording of each question, as rows of `book.vectors`, `(Q,)`."""
+    return np.array([rng.choice(np.flatnonzero(book.owner == q)) for q in range(len(book.questions))])
+
+
+def balanced_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Binary cross entropy of `(B, Q)` over the known labels, in which yes and no of each question weigh the same.
+
+    A single frame weighs no more than a tenth of its question, lest a rare answer be learned from one picture.
+    """
+    yes, no = (labels == 1).float(), (labels == 0).float()
+    weight = sum(kind / kind.sum(dim=0).clamp(min=5.0) for kind in (yes, no))
+    target = yes * (1 - 2 * smoothing) + smoothing
+    losses = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    assert isinstance(weight, Tensor)
+    return (losses * weight).sum() / weight.sum().clamp(min=1e-6)
+
+
+@torch.no_grad()
+def answers(
+    head: QuestionAttention, maps: np.ndarray, frames: Sequence[int] | np.ndarray, book: QuestionBook
+) -> np.ndarray:
+    """Logits `(n, V, Q)` of the canonical questions for all variants of `frames`."""
+    first = [int(np.flatnonzero(book.owner == q)[0]) for q in range(len(book.questions))]
+    asked = torch.from_numpy(np.ascontiguousarray(book.vectors[first]))
+    out = np.zeros((len(frames), maps.shape[1], len(first)), np.float32)
+    for start in range(0, len(frames), 64):
+        part = torch.from_numpy(maps[frames[start : start + 64]]).float()
+        out[start : start + 64] = head(part.flatten(0, 1), asked).reshape(*part.shape[:2], -1).numpy()
+    return out
+
+
+def calibrate(logits: np.ndarray, labels: np.ndarray, false_positive_rate: float) -> Calibration:
+    """Slope and offset from the frames as they were seen; the thresholds from the augmented ones too, all questions together.
+
+    `logits` `(N, V, Q)` are of frames not trained on, `labels` `(N, Q)`. One threshold for all: a question has few episodes.
+    """
+    slope, offset = platt(logits[:, 0].ravel(), labels.ravel())
+    plain = Calibration(slope, offset)
+    every = np.broadcast_to(labels[:, None], logits.shape).ravel()
+    p = plain.probability(logits).ravel()
+    known = every != UNKNOWN
+    return Calibration(
+        slope,
+        offset,
+        threshold_for(p[known], every[known], false_positive_rate),
+        no_threshold_for(p[known], every[known], false_positive_rate),
+    )

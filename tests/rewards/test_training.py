@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from robot_learning.rewards import EmbeddedConfig, HeadTraining, LabelError, quality, train_heads
+from robot_learning.rewards.training import TrainedHeads, balanced_loss, class_pools, fold_of
+from tests.rewards.worlds import book, labelled_maps
+
+CONFIG = EmbeddedConfig(width=16, queries=2, hidden=24)
+TRAINING = HeadTraining(steps=120, batch=24, folds=2, learning_rate=5e-3)
+
+
+@pytest.fixture(scope="module")
+def trained() -> TrainedHeads:
+    torch.set_num_threads(1)
+    return train_heads(labelled_maps(episodes=24), book(), CONFIG, TRAINING)
+
+
+def test_held_out_episodes_are_answered(trained: TrainedHeads) -> None:
+    data = labelled_maps(episodes=24)
+    answers = trained.calibration.probability(trained.held_out[:, 0])
+    assert quality(answers.ravel(), data.labels.ravel(), 0.5).auc > 0.9
+
+
+def test_there_is_a_head_for_each_fold(trained: TrainedHeads) -> None:
+    assert len(trained.heads) == 2
+
+
+def test_the_threshold_keeps_to_the_wanted_rate(trained: TrainedHeads) -> None:
+    data = labelled_maps(episodes=24)
+    answers = trained.calibration.probability(trained.held_out)
+    labels = np.broadcast_to(data.labels[:, None], answers.shape)
+    assert (answers[labels == 0] >= trained.calibration.threshold).mean() <= TRAINING.false_positive_rate
+
+
+def test_training_repeats_exactly() -> None:
+    data, training = labelled_maps(episodes=4), replace(TRAINING, steps=10)
+    first, second = (train_heads(data, book(), CONFIG, training) for _ in range(2))
+    np.testing.assert_array_equal(first.held_out, second.held_out)
+
+
+def test_training_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    train_heads(labelled_maps(episodes=4), book(), CONFIG, replace(TRAINING, steps=2))
+    assert torch.rand(1) == expected
+
+
+def test_frames_with_one_label_only_are_enough_to_learn_from() -> None:
+    data = labelled_maps(episodes=18)
+    for q in range(3):
+        data.labels[np.isin(data.episodes % 3, [(q + 1) % 3, (q + 2) % 3]), q] = -1
+    trained = train_heads(data, book(), CONFIG, replace(TRAINING, steps=200))
+    truth = labelled_maps(episodes=18).labels
+    assert quality(trained.held_out[:, 0].ravel(), truth.ravel(), 0.0).auc > 0.9
+
+
+def test_a_question_with_one_answer_is_refused() -> None:
+    data = labelled_maps()
+    data.labels[:, 2] = 0
+    with pytest.raises(LabelError, match=r"'is the red lamp lit\?' \(yes 0, no 120\)"):
+        train_heads(data, book(), CONFIG, TRAINING)
+
+
+def test_more_folds_than_episodes_are_refused() -> None:
+    with pytest.raises(LabelError, match="5 folds and 3 episodes"):
+        train_heads(labelled_maps(episodes=3), book(), CONFIG, replace(TRAINING, folds=5))
+
+
+def test_folds_keep_episodes_whole_and_even() -> None:
+    data = labelled_maps(episodes=12)
+    fold = fold_of(data, 3, np.random.default_rng(0))
+    per_episode = fold.reshape(12, 10)
+    assert (per_episode == per_episode[:, :1]).all()
+    assert np.bincount(per_episode[:, 0]).tolist() == [4, 4, 4]
+
+
+def test_every_answer_has_a_pool() -> None:
+    labels = np.array([[1, -1], [0, 0], [0, 1], [1, 1]])
+    pools = class_pools(labels, np.array([0, 1, 2]))
+    assert [pool.tolist() for pool in pools] == [[1, 2], [0], [1], [2]]
+
+
+def test_yes_and_no_weigh_the_same() -> None:
+    labels = torch.tensor([[1]] * 10 + [[0]] * 30)
+    logits = torch.zeros(40, 1, requires_grad=True)
+    balanced_loss(logits, labels, 0.0).backward()
+    assert logits.grad is not None
+    torch.testing.assert_close(-logits.grad[:10].sum(), logits.grad[10:].sum())
+
+
+def test_unknown_labels_do_not_count() -> None:
+    logits = torch.zeros(4, 1, requires_grad=True)
+    balanced_loss(logits, torch.tensor([[1], [0], [-1], [-1]]), 0.0).backward()
+    assert logits.grad is not None
+    assert not logits.grad[2:].any()
