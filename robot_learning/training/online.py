@@ -24,7 +24,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
-from robot_learning.algorithms.offline_to_online import OfflineToOnline
+from robot_learning.algorithms.offline_to_online import ONLINE, OfflineToOnline
 from robot_learning.data.replay import ReplayBuffer
 from robot_learning.envs.task_observation import SeededEpisodes
 from robot_learning.policies import save_checkpoint
@@ -47,6 +47,7 @@ from robot_learning.training.run_state import FILE as STATE_FILE
 from robot_learning.training.run_state import RunError, load_state, save_state
 
 REPLAY, LAST = "replay", "checkpoints/last"
+ROOM = 1000  # frames beyond those of the steps that are left: the last episode may go on past them
 RECENT = 20  # episodes that the success shown in the progress bar is taken over
 
 
@@ -191,6 +192,8 @@ class _Loop(BaseCallback):
             return
         if self.config.evaluate_every and not algorithm.num_timesteps:
             self._evaluate()
+        assert algorithm.replay is not None
+        algorithm.replay.reserve(ONLINE, 2 * (wanted - algorithm.num_timesteps) + ROOM)  # a step, and perhaps a last frame
         self.env.episode = self.progress.episodes
         self.env.env.episodes = self.progress.episodes  # type: ignore[attr-defined]
         with ProgressBar(f"practise {name_of(self.config)}", wanted, "steps", algorithm.num_timesteps) as self._bar:

@@ -183,3 +183,9 @@ def test_a_kill_loses_at_most_the_episode_in_progress(config: CalQLRun, tmp_path
     online.write_rl_config(run, left)
     result = learn(left, resume=True)
     assert result.finished and result.online_steps == left.online_steps
+
+
+def test_practice_makes_room_for_what_it_will_bring_and_not_for_a_million_pictures(config: CalQLRun) -> None:
+    learn(config)
+    source = ReplayBuffer.load(Path(config.run) / "replay").source(ONLINE)
+    assert PRACTICE <= source.frames < source.capacity < 10 * PRACTICE
