@@ -13,6 +13,11 @@ A job is one algorithm on one task with one seed, in one process with one thread
 are not repeated, and a benchmark that was stopped or killed goes on where it was. --selection takes other seeds, for data and
 evaluation, than the final results; everything that is tuned is tuned there. --report makes tables and figures of what there is.
 
+From pictures (`self_imitation_images`, only when asked for) there is the same demonstrations with two cameras, and no play:
+
+    python benchmarks/offline_to_online.py --tasks push_blue_button open_drawer --name offline_to_online_images --save
+        --algorithms bc self_imitation self_imitation_images
+
 d3rlpy's CalQL needs an interpreter that has it: python -m venv peers && peers/bin/pip install d3rlpy==2.8.1, then --peer-python.
 With --save tables and figures go to benchmarks/results/; with --json the last line is one JSON object.
 """
@@ -143,7 +148,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, default=Path("runs/offline_to_online"))
     parser.add_argument("--report", action="store_true", help="measure nothing, report what there is")
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
-    parser.add_argument("--save", action="store_true", help="write benchmarks/results/offline_to_online.*")
+    parser.add_argument("--save", action="store_true", help="write benchmarks/results/NAME.*")
+    parser.add_argument("--name", default="offline_to_online", help="of what --save writes")
     return parser.parse_args()
 
 
@@ -153,7 +159,11 @@ def grid(args: argparse.Namespace) -> list[Job]:
     wanted = args.marks or [m for m in MARKS if m <= args.online_steps]
     marks = tuple(sorted({0, *(m for m in wanted if m <= args.online_steps), args.online_steps}))
     sampled = tuple(sorted({0, args.online_steps} if args.sampled_at is None else {*args.sampled_at} & {*marks}))
-    names = args.algorithms or [n for n in ALGORITHMS if args.peer_python or not n.startswith("d3rlpy")]
+    names = args.algorithms or [
+        name
+        for name, algorithm in ALGORITHMS.items()
+        if not algorithm.pictures and (args.peer_python or not name.startswith("d3rlpy"))
+    ]
     kind, amounts = "selection" if args.selection else "final", Amounts(minutes=args.minutes)
     return [
         Job(name, task, seed, kind, budget, amounts, marks, sampled, args.episodes)
@@ -170,9 +180,8 @@ def main() -> None:
     jobs = grid(args)
     scheduler = Scheduler(jobs, args.run, args.processes)
     if not args.report:
-        for problem, seed in {
-            (job.task, job.seed): (job.problem(args.run / "data"), job.seed) for job in jobs
-        }.values():
+        problems = [(job.problem(args.run / "data"), job.seed) for job in jobs]
+        for problem, seed in {(p.name, p.pictures, seed): (p, seed) for p, seed in problems}.values():
             problem.collect(seed)
         scheduler.go()
     results = [result for job in jobs if (result := read_result(args.run / job.name)).get("finished")]
@@ -181,10 +190,10 @@ def main() -> None:
     report = summary(results) | {"failed": scheduler.failed, "missing": len(jobs) - len(results)}
     text = table(report)
     Console(width=220, highlight=False).print(text, markup=False)
-    figures(report, RESULTS if args.save else args.run)
+    figures(report, RESULTS if args.save else args.run, args.name)
     if args.save:
-        (RESULTS / "offline_to_online.md").write_text(text + "\n")
-        (RESULTS / "offline_to_online.json").write_text(json.dumps(report, indent=1) + "\n")
+        (RESULTS / f"{args.name}.md").write_text(text + "\n")
+        (RESULTS / f"{args.name}.json").write_text(json.dumps(report, indent=1) + "\n")
     if args.json:
         print(json.dumps(report))
     sys.exit(1 if scheduler.failed else 0)

@@ -91,6 +91,10 @@ class Learner:
         """The action of the mean policy, or a sampled one."""
         raise NotImplementedError
 
+    def version(self) -> Any:
+        """What stays the same as long as the mean policy does, None where that is not known."""
+        return None
+
     def save(self, folder: Path) -> None:
         """Write what `load` needs to go on."""
 

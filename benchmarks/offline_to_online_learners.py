@@ -23,6 +23,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.logger import Logger
 
 from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
+from robot_learning.algorithms.self_imitation import SelfImitationConfig
 from robot_learning.policies import load_policy, save_checkpoint
 from robot_learning.training.practice_data import make_algorithm
 from robot_learning.training.rl_config import RUNS
@@ -33,6 +34,11 @@ BC_STEPS = 2000
 LIGHT: dict[str, Any] = {"hidden": (128, 128)}
 """Of the reinforcement learners, so that a run costs some 400 CPU seconds, as one of self-imitation does."""
 LIGHT_BATCH = 128
+PICTURES: dict[str, Any] = {
+    "settings": SelfImitationConfig(round_steps=4000, gradient_steps=800, most_gradient_steps=1000),
+    "bc": BehaviourCloningConfig(inputs="images"),
+}
+"""Of self-imitation from pictures: a gradient step costs fifteen times what it costs from state, so there are fewer."""
 
 
 class Package(Learner):
@@ -192,19 +198,23 @@ class BC(Cloned):
 
 
 class SelfImitation(Cloned):
-    """The package's practice by self-imitation; it runs to the end at once, and each mark is judged by the round it had then."""
+    """The package's practice by self-imitation; it runs to the end at once, and each mark is judged by the round it had then.
 
-    def __init__(self, *job: Any) -> None:
+    From pictures it has no play.
+    """
+
+    def __init__(self, changes: Mapping[str, Any], *job: Any) -> None:
         super().__init__(*job)
         assert isinstance(self.problem, PlayroomProblem)
         self.config = SelfImitationRun(
             run=str(self.folder / "run"),
             dataset=(str(self.problem.folder(self.seed)),),
-            play=(str(self.problem.play(self.seed)),),
+            play=() if self.problem.pictures else (str(self.problem.play(self.seed)),),
             tasks=(self.problem.name,),
-            cameras=(),
+            cameras=self.problem.cameras,
             online_steps=self.budget.online_steps,
             seed=self.seed,
+            **changes,
         )
 
     def offline(self) -> None:
@@ -220,10 +230,15 @@ class SelfImitation(Cloned):
         """Everything is in the run's own folder."""
         self._take(0)
 
+    def version(self) -> int:
+        """The round."""
+        return self.round
+
     def _take(self, step: int) -> None:
         rounds = sorted(int(path.name.split("_")[1]) for path in (self.folder / "run" / "rounds").glob("round_*"))
         number = step // self.config.settings.round_steps if step < self.budget.online_steps else rounds[-1]
-        self.policy = load_policy(self.folder / "run" / "rounds" / f"round_{min(number, rounds[-1])}")
+        self.round = min(number, rounds[-1])
+        self.policy = load_policy(self.folder / "run" / "rounds" / f"round_{self.round}")
 
 
 class Peer(Package):
@@ -311,7 +326,7 @@ class Algorithm:
     Attributes:
         offline, online: whether it learns in that phase; samples: whether its sampled policy differs from its mean.
         cost: CPU milliseconds of a gradient step or, online, of a step with all its updates; for the time left.
-        maze: whether it can be run in the maze.
+        maze: whether it can be run in the maze; pictures: whether it learns from cameras instead of the objects' state.
         after: an algorithm whose job of the same task and seed must be finished first.
     """
 
@@ -322,6 +337,7 @@ class Algorithm:
     samples: bool = True
     cost: tuple[float, float] = (10.0, 15.0)
     maze: bool = True
+    pictures: bool = False
     after: str = ""
 
 
@@ -349,7 +365,17 @@ ALGORITHMS: dict[str, Algorithm] = {
     "cql": _package("CQL", "cal_ql", (10.0, 14.0), mode="sampled", calibrate=False),
     "cal_ql": _package("Cal-QL", "cal_ql", (10.0, 14.0), mode="sampled"),
     "rlpd": _package("RLPD", "rlpd", (10.0, 14.0)),
-    "self_imitation": Algorithm("self-imitation", SelfImitation, samples=False, cost=(10.0, 15.0), maze=False),
+    "self_imitation": Algorithm(
+        "self-imitation", lambda *job: SelfImitation({}, *job), samples=False, cost=(10.0, 15.0), maze=False
+    ),
+    "self_imitation_images": Algorithm(
+        "self-imitation from pictures",
+        lambda *job: SelfImitation(PICTURES, *job),
+        samples=False,
+        cost=(50.0, 70.0),
+        maze=False,
+        pictures=True,
+    ),
     "d3rlpy_steps": Algorithm(
         "d3rlpy CalQL, equal steps", lambda *job: Peer("steps", *job), online=False, cost=(140.0, 0.0)
     ),

@@ -17,7 +17,7 @@ from offline_to_online_maze import MAZE, PointMazeTask, demonstrations_of, maze_
 import robot_learning.envs
 from robot_learning.algorithms.demonstrations import Demonstrations, with_play
 from robot_learning.algorithms.offline_to_online import DEMONSTRATIONS, OfflineToOnline
-from robot_learning.contract import ENVIRONMENT_STATE, STATE
+from robot_learning.contract import ENVIRONMENT_STATE, IMAGE_PREFIX, STATE
 from robot_learning.data import Dataset
 from robot_learning.envs.task_observation import SeededEpisodes, TaskObservation
 from robot_learning.training.collection import collect_demonstrations
@@ -28,6 +28,7 @@ from robot_learning.training.rl_config import RLConfig
 EVALUATION_SEEDS = {"final": 900_000, "selection": 60_000}  # of the first evaluation episode
 DATA_SEEDS = {"final": 20_000, "selection": 0}  # of the first demonstration of seed 0; each seed has 1000
 PLAY_SEEDS = {"final": 40_000, "selection": 30_000}
+CAMERAS = ("front", "wrist")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Problem:
     Attributes:
         kind: "final" or "selection", which decides the seeds.
         settings: what differs from the algorithms' defaults for it (fields of `RLConfig`).
+        pictures: its data and observations have two cameras instead of the objects' state.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Problem:
     data: Path
     amounts: Amounts = Amounts()
     settings: dict[str, Any] = field(default_factory=dict)
+    pictures: bool = False
 
     def folder(self, seed: int) -> Path:
         """Where the data of this task and seed is."""
@@ -98,26 +101,39 @@ class Problem:
 
 
 class PlayroomProblem(Problem):
-    """A task of the playroom from state: the package's own demonstrations, and play that all tasks share."""
+    """A task of the playroom: the package's own demonstrations, and play that all tasks share; the same with pictures."""
 
     def _amount(self) -> str:
-        return f"{self.amounts.demonstrations}"
+        return f"{self.amounts.demonstrations}" + ("_pictures" if self.pictures else "")
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Of data and observations."""
+        return CAMERAS if self.pictures else ()
 
     def play(self, seed: int) -> Path:
         """Where the play of `seed` is."""
         return self.data / f"play_{self.kind}_{seed}_{self.amounts.minutes:g}"
 
     def collect(self, seed: int) -> None:
-        """Demonstrations and play, without pictures."""
-        collect_demonstrations(
-            self.folder(seed), {self.name: self.first_seed(seed)}, self.amounts.demonstrations, cameras=()
-        )
-        collect_play(self.play(seed), self.amounts.minutes, seed=PLAY_SEEDS[self.kind] + 1000 * seed, cameras=())
+        """Demonstrations, and play without pictures."""
+        first = {self.name: self.first_seed(seed)}
+        collect_demonstrations(self.folder(seed), first, self.amounts.demonstrations, cameras=self.cameras)
+        if not self.pictures:
+            first_play = PLAY_SEEDS[self.kind] + 1000 * seed
+            collect_play(self.play(seed), self.amounts.minutes, seed=first_play, cameras=())
+
+    @property
+    def inputs(self) -> list[str]:
+        """What a policy reads."""
+        return [STATE, *((IMAGE_PREFIX + c for c in CAMERAS) if self.pictures else (ENVIRONMENT_STATE,))]
 
     def bare(self) -> gymnasium.Env[Any, Any]:
-        """State and the objects' state."""
-        env = gymnasium.make("robot_learning/Playroom-v0", task=self.name, disable_env_checker=True)
-        return Selected(env, [STATE, ENVIRONMENT_STATE])
+        """The robot's state with the objects' state or pictures."""
+        env = gymnasium.make(
+            "robot_learning/Playroom-v0", task=self.name, cameras=self.cameras, disable_env_checker=True
+        )
+        return Selected(env, self.inputs)
 
     def tasked(self, env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
         """Every episode is of this task."""
@@ -134,9 +150,8 @@ class PlayroomProblem(Problem):
 
     def demonstrations(self, seed: int, play: bool = False) -> Demonstrations:
         """The demonstrations, and what succeeded amid play."""
-        inputs = [STATE, ENVIRONMENT_STATE]
-        data = Demonstrations.load(Dataset(self.folder(seed)), inputs)
-        return with_play(data, [str(self.play(seed))] if play else [], inputs)
+        data = Demonstrations.load(Dataset(self.folder(seed)), self.inputs)
+        return with_play(data, [str(self.play(seed))] if play else [], self.inputs)
 
 
 class MazeProblem(Problem):
@@ -192,10 +207,10 @@ class Untold(gymnasium.Wrapper[Any, Any, Any, Any]):
     instructions = (MAZE,)
 
 
-def problem_named(name: str, kind: str, data: Path, amounts: Amounts) -> Problem:
-    """`pointmaze_medium`, or a task of the playroom."""
+def problem_named(name: str, kind: str, data: Path, amounts: Amounts, pictures: bool = False) -> Problem:
+    """`pointmaze_medium`, or a task of the playroom, from pictures if wanted."""
     if name == MAZE:
         # an episode is up to some 250 steps of 0.01 s; of a reward so far away 0.98 would leave nothing
         return MazeProblem(name, kind, data, amounts, {"gamma": 0.99, "n_step": 5})
     robot_learning.envs.TASKS[name]  # KeyError: no such task
-    return PlayroomProblem(name, kind, data, amounts)
+    return PlayroomProblem(name, kind, data, amounts, pictures=pictures)

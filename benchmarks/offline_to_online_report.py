@@ -225,8 +225,8 @@ def _claim_lines(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def figures(report: dict[str, Any], folder: Path) -> list[Path]:
-    """One picture a task: the mean policy, and the sampled one."""
+def figures(report: dict[str, Any], folder: Path, name: str) -> list[Path]:
+    """One picture a task, `NAME_TASK.png`: the mean policy, and the sampled one."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -240,7 +240,7 @@ def figures(report: dict[str, Any], folder: Path) -> list[Path]:
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right center", frameon=False)
         figure.suptitle(f"{task}: success of fixed episodes, bands: 95 % over seeds and episodes", fontsize=10)
-        paths.append(folder / f"offline_to_online_{task}.png")
+        paths.append(folder / f"{name}_{task}.png")
         figure.savefig(paths[-1], dpi=110)
     return paths
 
