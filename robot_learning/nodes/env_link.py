@@ -161,6 +161,12 @@ class EnvLink:
         judged = self.person_judges or not self.success_topic or self._fresh_success
         return acted and (unanswered or not judged)
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the safety gate holds until somebody resets the e-stop."""
+        with self._news:
+            return self._gate is not None and self._gate.level == DiagnosticStatus.ERROR
+
     def carried_out(self) -> dict[str, Any]:
         """For `info`: what the safety gate says, and which action of whom it has sent since `begin_tick`."""
         with self._news:

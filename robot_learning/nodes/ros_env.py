@@ -24,7 +24,7 @@ register("robot_learning/Robot-v0", "robot_learning.nodes.ros_env:RobotEnv", non
 
 FRAME_WAIT = 0.02  # longest wait for a message that is due at a tick [s, wall]
 SIMULATED_WAIT = 0.3  # ... where time may stand still meanwhile
-HELD_TICKS = 3  # so many actions in a row that were not carried out are a hold; one or two are a message that was late
+HELD = 1.0  # actions that were not carried out for so long are a hold [s]; a person who lets go hands back within 0.5 s
 NEVER = 1e8  # no sensor is so old [s]: its stamps are of another clock
 
 
@@ -41,7 +41,8 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
 
     `info` holds `is_success`; the `instruction`; `ages` of the observation's streams [s]; `gate`, what the safety gate says; of
     the action that was really carried out since the last step `action_sent` `(5,)` and its `source` ("env", "teleop" when a
-    person overrode it, "hold"); and `held`, why, once nothing has been carried out for three steps in a row, else empty.
+    person overrode it, "hold"); and `held`, why, once nothing has been carried out for a second or the e-stop is
+    pressed, else empty.
 
     Args:
         contract: the robot, a name in `config/contracts/` or a YAML file.
@@ -81,6 +82,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._period = round(SECOND / self.contract.rate)
         self._frame_wait = SIMULATED_WAIT if use_sim_time else FRAME_WAIT
         self._frame: Frame | None = None
+        self._held_ticks = max(1, round(HELD * self.contract.rate))
         self._ignored = 0  # actions in a row that were not carried out
         self._how_to_link = (self.contract, namespace, success_topic, reset_service, use_sim_time, person_judges)
         self.observation_space: Any = Dict(
@@ -130,7 +132,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._wait_for_time()
         self._frame = self._await_frame(lambda frame: True, acted=False)
         self._ignored, held = 0, ""
-        for _ in range(HELD_TICKS):
+        while not held:
             held = str(self.step(np.zeros(len(self.contract.action.names)))[-1]["held"])
             if not self._ignored:
                 break
@@ -153,7 +155,8 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._frame = self._await_frame(lambda frame: True, acted=True)
         info = self._info(self._frame)
         self._ignored = self._ignored + 1 if info.get("source", HOLD) == HOLD else 0
-        info["held"] = _why(info) if self._ignored >= HELD_TICKS else ""
+        lasting = self._ignored >= self._held_ticks or (self._ignored and self._link.is_stopped)
+        info["held"] = _why(info) if lasting else ""
         return self._observation(self._frame), float(info["is_success"]), info["is_success"], False, info
 
     def close(self) -> None:
@@ -182,7 +185,11 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         def lacking() -> list[str]:
             lines = [*latest[0].problems, *self._link.lacking()] or ["no message since the reset"]
             simulated = any(age > NEVER for age in latest[0].ages.values())
-            return [*lines, "the stamps are those of a simulation: set use_sim_time (--robot.use-sim-time)"] if simulated else lines
+            return (
+                [*lines, "the stamps are those of a simulation: set use_sim_time (--robot.use-sim-time)"]
+                if simulated
+                else lines
+            )
 
         self._wait_until(found, lacking)
         deadline = time.monotonic() + self._frame_wait

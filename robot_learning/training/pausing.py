@@ -11,7 +11,7 @@ from rich.console import Console
 
 from robot_learning.errors import UserError
 
-OWN = (None, "env")  # sources of an action that is the learner's own; None: nothing was heard of it in time
+OWN = "env"  # source of an action that is the learner's own
 
 
 def tell(text: str) -> None:
@@ -78,8 +78,8 @@ class Pausing(gymnasium.Wrapper[Any, Any, Any, Any]):
             told = {"is_success": False, "instruction": self._told["instruction"], "held": held, "lost": True}
             return self._seen, 0.0, False, True, told
         info = dict(self._told)
-        if info.get("source") not in OWN:
-            info["action_taken"] = info["action_sent"]
+        if info.get("source") != OWN:  # without one nothing was carried out
+            info["action_taken"] = info.get("action_sent", np.zeros_like(action))
         if info["held"] and not terminated:
             self.say(f"The episode ends here, truncated. {info['held']}")
             truncated = True

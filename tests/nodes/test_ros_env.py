@@ -9,6 +9,7 @@ from gymnasium.utils.env_checker import check_env
 from sensor_msgs.msg import JointState
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
+from std_srvs.srv import Trigger
 
 import robot_learning.nodes.ros_env  # noqa: F401  registers the environment
 from robot_learning.control.limits import ActionError
@@ -94,7 +95,29 @@ def test_a_person_overrides_the_environment_and_info_says_so(robot, env):
         if sources[-1] == "teleop":
             break
     assert sources[-1] == "teleop" and info["action_sent"][2] == pytest.approx(0.3)
-    hand.destroy()
+    robot.nodes[0].destroy_publisher(hand)
+
+
+def test_a_person_who_lets_go_hands_back_without_a_hold(robot, env):
+    env.reset()
+    env.step(ZERO)
+    hand = robot.nodes[0].create_publisher(JointState, "teleop/action", 1)
+    robot.until(lambda: hand.get_subscription_count() == 1)
+    hand.publish(JointState(name=list(env.contract.action.names), position=[0.0] * 5))
+    infos = [env.step(ZERO)[4] for _ in range(10)]
+    assert {info.get("source") for info in infos} >= {"teleop", "env"}
+    assert [info["held"] for info in infos] == [""] * 10
+    robot.nodes[0].destroy_publisher(hand)
+
+
+def test_an_emergency_stop_is_told_and_found_to_be_over(robot, env):
+    env.reset()
+    assert robot.call(Trigger, "safety_gate/estop").success
+    held = [env.step(ZERO)[4]["held"] for _ in range(2)]
+    assert "safety_gate/estop" in held[-1]
+    assert env.probe() == held[-1]
+    assert robot.call(Trigger, "safety_gate/reset_estop").success
+    assert env.probe() == "" and env.step(ZERO)[4]["source"] == "env"
 
 
 def test_nan_is_refused_before_it_is_sent(env):

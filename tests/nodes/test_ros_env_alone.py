@@ -17,6 +17,19 @@ def test_what_the_graph_lacks_is_named():
     env.close()
 
 
+def test_a_person_who_is_not_there_is_missed():
+    env = RobotEnv(namespace="nobody", person_judges=True, timeout=0.5, **STATE_ONLY)
+    with pytest.raises(GraphIncompleteError, match="success: nobody publishes it"):
+        env.probe("open the drawer")
+    env.close()
+
+
+def test_an_environment_that_is_never_reset_takes_no_place_in_the_graph():
+    env = RobotEnv(namespace="nobody", **STATE_ONLY)
+    assert "_link" not in env.__dict__
+    env.close()
+
+
 def test_a_missing_reset_service_is_named():
     env = RobotEnv(namespace="nobody", reset_service="sim_robot/reset", reset_timeout=0.5)
     with pytest.raises(ServiceError, match="/nobody/sim_robot/reset"):
