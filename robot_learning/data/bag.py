@@ -44,7 +44,11 @@ class BagWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._file = McapWriter(folder / FILE, {CUSTOM: dict(custom)})
-        self._channels = {topic: self._add_channel(topic, kind) for topic, kind in topics.items()}
+        try:
+            self._channels = {topic: self._add_channel(topic, kind) for topic, kind in topics.items()}
+        except BaseException:
+            self._file.abandon()
+            raise
 
     def write(self, topic: str, time: int, raw: bytes) -> None:
         """Append a message that came at `time` [ns]."""

@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from robot_learning.contract import Contract
-from robot_learning.data.bag import BagWriter, finish_bag
+from robot_learning.data.bag import BagError, BagWriter, finish_bag
 from robot_learning.data.files import DatasetError, DatasetWriteError, FrameError, fsync_directory
 from robot_learning.data.messages import SECOND, encode, typestore
 from robot_learning.data.metadata import INFO_PATH, load_info
@@ -102,7 +102,7 @@ class EpisodeRecorder:
         bags: False leaves the bags out.
 
     Raises:
-        DatasetError, DatasetLockedError: as `DatasetWriter.open_or_create`.
+        DatasetError, DatasetLockedError: as `DatasetWriter.open_or_create`. DatasetWriteError: the disk refused.
     """
 
     def __init__(
@@ -121,6 +121,9 @@ class EpisodeRecorder:
         self.writer = open_recorded(root, contract, self._config)
         try:
             self.recovered = self._recover() if bags else []
+        except OSError as error:
+            self.writer.close()
+            raise self.refusal(error) from error
         except BaseException:
             self.writer.close()
             raise
@@ -147,6 +150,7 @@ class EpisodeRecorder:
         self.recording.begin()
         with self._disk():
             if self.bags:
+                self.recovered += self._recover()  # what a refusing disk did not let us put in its place
                 self._bag = BagWriter(self.root / BAGS / RECORDING, self._types, self._custom())
             self.state, self._ticks_before = RECORDING, self.ticks
             for topic, raw in latest.items():
@@ -282,18 +286,21 @@ class EpisodeRecorder:
 
     def _close_bag(self, name: str) -> Path | None:
         """Finish the bag and put it at `bags/<name>`."""
-        bag, self._bag = self._bag, None
+        bag = self._bag
         if bag is None:
             return None
-        bag.close()
-        return _move(bag.folder, self.root / BAGS / name)
+        bag.close()  # if the disk refuses this, or the move, the bag is still ours, and `fail` sets it aside
+        moved = _move(bag.folder, self.root / BAGS / name)
+        self._bag = None
+        return moved
 
     def _recover(self) -> list[str]:
-        """Finish the bag that a killed recorder left, and set bags apart whose episode was not committed."""
+        """Finish the bag that a killed recorder or a full disk left, and set bags apart whose episode was not committed."""
         done, folder = [], self.root / BAGS
         open_bag = folder / RECORDING
         if open_bag.exists():
-            finish_bag(open_bag)
+            with contextlib.suppress(BagError):  # not even its beginning is on the disk
+                finish_bag(open_bag)
             kept = _move(open_bag, folder / "interrupted" / _when())
             done.append(f"an interrupted episode was found; its bag is {kept}")
         for bag in sorted(folder.glob("episode_*")):
@@ -322,9 +329,22 @@ class EpisodeRecorder:
         bag, self._bag = self._bag, None
         if bag is None:
             return
-        with contextlib.suppress(OSError):  # what is missing of it is made by its next reader
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # ValueError: closed already; its next reader makes what is missing
             bag.close()
-        _move(bag.folder, self.root / BAGS / "discarded" / _when())
+        with contextlib.suppress(OSError):  # a new folder needs space, too: then the next episode's start sets it apart
+            _move(bag.folder, self.root / BAGS / "discarded" / _when())
+
+    def refusal(self, error: OSError) -> DatasetWriteError:
+        """What the disk said, in words for the user; the episode in progress was dropped."""
+        if isinstance(error, DatasetWriteError):
+            return error
+        free = shutil.disk_usage(self.root).free / 1e6
+        return DatasetWriteError(
+            f"{self.root}: the disk refused a write ({error}); {free:.0f} MB are free. The episode in progress was "
+            f"discarded, the {self.writer.num_episodes} committed ones are safe. Free some space and record it again."
+        )
 
     def _require(self, state: str, verb: str) -> None:
         if self.state != state:
@@ -348,14 +368,8 @@ class _DiskGuard:
         if not isinstance(error, OSError):
             return
         self._recorder.fail()
-        if isinstance(error, DatasetWriteError):
-            return
-        root = self._recorder.root
-        free = shutil.disk_usage(root).free / 1e6
-        raise DatasetWriteError(
-            f"{root}: the disk refused a write ({error}); {free:.0f} MB are free. The episode in progress was discarded, "
-            f"the {self._recorder.writer.num_episodes} committed ones are safe. Free some space and record it again."
-        ) from error
+        if not isinstance(error, DatasetWriteError):
+            raise self._recorder.refusal(error) from error
 
 
 def _move(source: Path, target: Path) -> Path:

@@ -89,11 +89,15 @@ class McapWriter:
         self._file: BinaryIO = path.open("xb")
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._end = 0
-        self._put([MAGIC, _record(HEADER, _text("ros2") + _text(LIBRARY))])
-        for name, values in metadata.items():
-            record = _record(METADATA, _text(name) + _mapping(values))
-            self._metadata.append((name, self._end, len(record)))
-            self._put([record])
+        try:
+            self._put([MAGIC, _record(HEADER, _text("ros2") + _text(LIBRARY))])
+            for name, values in metadata.items():
+                record = _record(METADATA, _text(name) + _mapping(values))
+                self._metadata.append((name, self._end, len(record)))
+                self._put([record])
+        except BaseException:
+            self.abandon()
+            raise
 
     def add_channel(self, topic: str, kind: str, schema: str, metadata: Mapping[str, str]) -> int:
         """Declare a topic and return its channel id."""
@@ -161,6 +165,10 @@ class McapWriter:
             self.sync()
         finally:
             self._file.close()
+
+    def abandon(self) -> None:
+        """Close the file as it is, without an index."""
+        self._file.close()
 
     def _put(self, parts: list[bytes | memoryview]) -> None:
         try:

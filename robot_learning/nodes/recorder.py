@@ -74,7 +74,7 @@ class Recorder(RobotNode[Config]):
         self._worker: threading.Thread | None = None
         self._work: queue.SimpleQueue[_Message | _Task | None] = queue.SimpleQueue()
         self._backlog = 0  # bytes; added to by the executor, taken from by the worker
-        self._lock = threading.Lock()
+        self._lock, self._showing = threading.Lock(), threading.Lock()
         self._recording = False  # whether messages are wanted
         self._outcome = _Outcome()
         self._subscribers: list[Any] = []
@@ -272,6 +272,7 @@ class Recorder(RobotNode[Config]):
     def _failed(self, why: str) -> None:
         self._recording = False
         self._outcome = _Outcome(why)
+        self._show()  # not at the next beat: the safety gate waits for this
 
     # ---- health
 
@@ -287,7 +288,15 @@ class Recorder(RobotNode[Config]):
         return shutil.disk_usage(self.config.dataset).free / GIGABYTE
 
     def _show(self) -> None:
-        """Report what the recorder does, and save the episode while there is still room for it."""
+        """Report what the recorder does, and save the episode while there is still room for it.
+
+        Called by a timer and, when the disk refuses, by the thread that works: one at a time, so that neither says last what
+        it saw first.
+        """
+        with self._showing:
+            self._show_now()
+
+    def _show_now(self) -> None:
         recorder = self._recorder
         if recorder is None or not self.is_active:
             return

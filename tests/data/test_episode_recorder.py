@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -235,6 +236,48 @@ def test_a_full_disk_loses_the_open_episode_only(run: Run) -> None:
     run.tick()
     assert run.recorder.save(run.time).index == 1
     assert len(find_bags(run.recorder.root)) == 2
+
+
+@contextmanager
+def refused_beyond(size: int) -> Iterator[None]:
+    """The kernel refuses bytes beyond `size` in a file, as a full disk would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("size", [0, 100, 3000])
+def test_a_start_on_a_full_disk_is_no_obstacle_to_the_next(run: Run, size: int) -> None:
+    with refused_beyond(size), pytest.raises(DatasetWriteError, match="the disk refused a write"):
+        run.start()
+    assert run.recorder.state == IDLE
+    run.start()
+    run.tick()
+    assert run.recorder.save(run.time).index == 0
+
+
+def test_a_bag_that_cannot_be_finished_is_no_obstacle_to_the_next(run: Run) -> None:
+    run.start()
+    run.tick()
+    size = next((run.recorder.root / "bags/recording").iterdir()).stat().st_size
+    with refused_beyond(size), pytest.raises(DatasetWriteError, match="the 0 committed ones are safe"):
+        run.recorder.save(run.time)
+    assert (run.recorder.state, run.recorder.writer.num_episodes) == (IDLE, 0)
+    run.start()
+    run.tick()
+    assert run.recorder.save(run.time).index == 0
+    assert [path.name for path in find_bags(run.recorder.root)] == ["episode_000000"]
+
+
+def test_what_a_kill_left_of_a_bag_that_never_began_is_no_obstacle(run: Run, contract: Contract) -> None:
+    root = run.recorder.root
+    run.recorder.close()
+    (root / "bags/recording").mkdir(parents=True)
+    EpisodeRecorder(root, contract).close()
+    assert not (root / "bags/recording").exists()
 
 
 def test_an_uncommitted_bag_is_set_apart_by_the_next_recorder(run: Run, contract: Contract) -> None:
