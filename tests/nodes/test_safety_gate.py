@@ -8,7 +8,6 @@ import os
 import runpy
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,9 +27,6 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from robot_learning.contract import Contract
-
-sys.path.insert(0, str(Path(__file__).parent))
-import gate_peer
 
 HERE = Path(__file__).parent
 CONTRACT = Contract.load("ur5e_2f85")
@@ -52,7 +48,7 @@ class Bench:
     def __init__(self, graph, **parameters: object) -> None:
         self.namespace = f"/bench_{next(Bench.number)}"
         self.graph, self.node = graph, graph.node("bench", namespace=self.namespace)
-        self.commanded: list[tuple[int, list[float]]] = []  # arm's and gripper's: when it came [ns, system time], what
+        self.commanded: list[int] = []  # when the commands to arm and gripper came [ns, system time]
         self.gate = graph.start("safety_gate", "-r", f"__ns:={self.namespace}", **parameters)
         self.peers: list[subprocess.Popen[bytes]] = []
         self.action: dict[str, float] | None = None
@@ -83,11 +79,11 @@ class Bench:
         self.action = dict.fromkeys(ENTRIES, 0.0)
 
     def _grip(self, message: Float64MultiArray, info: dict[str, int]) -> None:
-        self.commanded.append((info["received_timestamp"], list(message.data)))
+        self.commanded.append(info["received_timestamp"])
         self.gripper.append(message.data[0])
 
     def _follow(self, message: Float64MultiArray, info: dict[str, int]) -> None:
-        self.commanded.append((info["received_timestamp"], list(message.data)))
+        self.commanded.append(info["received_timestamp"])
         self.arm.append(list(message.data))
         self.positions.update(zip(CONTRACT.joints.names, message.data, strict=True))
 
@@ -166,8 +162,7 @@ class Bench:
 
     def require_hold(self, fault: int, tolerated: float = 2 * PERIOD) -> None:
         """The gate's last command came within `tolerated` [s] of `fault` [ns, system time], as the robot saw it."""
-        own = [at for at, values in self.commanded if values not in (gate_peer.ARM, gate_peer.GRIPPER)]
-        late = [(at - fault) / 1e9 for at in own if at > fault]
+        late = [(at - fault) / 1e9 for at in self.commanded if at > fault]
         print(f"last command {max(late, default=0.0):.3f} s after the fault")
         assert not late or max(late) <= tolerated, f"commands {late} s after the fault"
 
@@ -335,34 +330,6 @@ def test_the_publisher_of_the_estop_is_lost(make, device: str):
 def test_the_estop_service(bench: Bench):
     bench.holds(lambda: bench.call("estop"), "stopped by the service")
     assert bench.call("reset_estop").success
-    bench.acting()
-
-
-@pytest.mark.parametrize("topic", [CONTRACT.action.topic, CONTRACT.gripper.topic])
-@pytest.mark.parametrize("kind", ["writer", "best_effort_writer"])
-def test_a_second_writer_sends(bench: Bench, kind: str, topic: str):
-    writer = bench.peer(kind, topic)
-    bench.graph.until(writer.log.read_text, "the other's first command")
-    first = int(writer.log.read_text())
-    bench.wait(f"{bench.namespace}/peer_{kind} also commands on {topic}")
-    bench.act_more()
-    bench.require_hold(first)
-    bench.graph.until(lambda: any(f"/peer_{kind}" in text for text in bench.told), "its name on /diagnostics")
-    writer.terminate()  # a writer that is killed stays in the graph for 20 s
-    bench.acting()
-
-
-def test_a_second_writer_is_silent(bench: Bench):
-    def known() -> bool:
-        return len(bench.node.get_publishers_info_by_topic(CONTRACT.action.topic)) > 1
-
-    writer = bench.peer("silent_writer", CONTRACT.action.topic)
-    bench.graph.until(known, "discovery of the other by this process")
-    discovered = time.time_ns()
-    bench.wait(f"{bench.namespace}/peer_silent_writer also commands on {CONTRACT.action.topic}")
-    bench.act_more()
-    bench.require_hold(discovered)
-    writer.terminate()
     bench.acting()
 
 
