@@ -41,8 +41,8 @@ class SafetyLimits:
     """Every action is multiplied by this, 0 (no motion) to 1 (full speed); can be changed while running."""
     watch: tuple[str, ...] = ()
     """Nodes that must be well: hold while the <node>/status of one is silent or in error; a source only while it acts."""
-    watch_timeout: float = 2.0
-    """A watched node that has been silent for this long is not well [control periods]."""
+    watch_timeout: float = 1.8
+    """A watched node that has been silent for this long is not well [control periods]; below 2, so that within 2 all is still."""
     estop_timeout: float = 0.15
     """An e-stop device once heard that falls silent for this long counts as pressed [s]; it shall repeat its state at 20 Hz."""
     estop_required: bool = False
