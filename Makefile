@@ -38,6 +38,9 @@ $(STAMP): setup.py setup.cfg pyproject.toml constraints.txt $(OTHER_PYTHON)
 	@.ci/venv $(PYTHON)
 	@echo "installing into .venv: about 1 GB with a CPU build of torch, 5 GB with a CUDA build"
 	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@# Python 3.13: see ogbench in setup.py
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || \
+		$(BIN)/python -m pip install --disable-pip-version-check --no-deps -c constraints.txt ogbench
 	@touch $(STAMP)
 
 clean:

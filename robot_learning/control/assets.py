@@ -47,8 +47,10 @@ def _in_wheel(package: str, file: str, name: str) -> Path:
         raise AssetError(f"{name!r}: expected wheel:<python package>:<file>, found package {package!r}")
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
+        # without what it asks for, which we do not use and which cannot be installed everywhere (docs/install.md)
+        option = "--no-deps " if package == "ogbench" else ""
         raise AssetError(
-            f"{name!r} needs the Python package {package!r}, which is not installed: pip install {package}"
+            f"{name!r} needs the Python package {package!r}, which is not installed: pip install {option}{package}"
         )
     roots = [Path(root) for root in spec.submodule_search_locations]
     for root in roots:
