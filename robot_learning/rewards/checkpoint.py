@@ -114,8 +114,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _build(data: dict[str, Any], weights: dict[str, Tensor]) -> EmbeddedReward:
-    network: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["network"].items()}
-    config = EmbeddedConfig(**network)
+    config = EmbeddedConfig(**_tuples(data["network"]))
     questions = [Question(entry["text"], tuple(entry["wordings"])) for entry in data["questions"]]
     book = make_book(questions, weights[VECTORS].numpy())
     if len(book.vectors) != len(book.wordings):
@@ -125,4 +124,9 @@ def _build(data: dict[str, Any], weights: dict[str, Tensor]) -> EmbeddedReward:
     for number, head in enumerate(heads):
         start = f"heads.{number}."
         head.load_state_dict({k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)})
-    return EmbeddedReward(config, book, heads, Calibration(**data["calibration"]), data["facts"])
+    return EmbeddedReward(config, book, heads, Calibration(**_tuples(data["calibration"])), data["facts"])
+
+
+def _tuples(data: dict[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the tuples they were."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}

@@ -44,16 +44,19 @@ class EmbeddedConfig:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How logits become decisions: `sigmoid(slope * logit + offset)`, yes from `threshold` on, no up to `no_threshold`."""
+    """How logits become decisions: P(yes) is `sigmoid(slope * logit + offset)`, with a slope and an offset for each question.
 
-    slope: float = 1.0
-    offset: float = 0.0
+    From P(yes) = `threshold` on the answer is yes, up to `no_threshold` it is no; these are the same for all questions.
+    """
+
+    slopes: tuple[float, ...]
+    offsets: tuple[float, ...]
     threshold: float = 0.5
     no_threshold: float = 0.5
 
     def probability(self, logits: np.ndarray) -> np.ndarray:
-        """Calibrated P(yes), float32, in the shape of `logits`."""
-        return sigmoid(self.slope * logits.astype(np.float64) + self.offset).astype(np.float32)
+        """Calibrated P(yes), float32, for logits `(..., Q)`."""
+        return sigmoid(np.array(self.slopes) * logits.astype(np.float64) + np.array(self.offsets)).astype(np.float32)
 
 
 class FeatureExtractor:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 UNKNOWN = -1  # a label nobody gave
+SLOPE_SPREAD = 25.0  # squared logit of a typical frame: how much more a slope matters than an offset
 
 
 @dataclass(frozen=True)
@@ -92,25 +93,29 @@ def no_threshold_for(probabilities: np.ndarray, labels: np.ndarray, false_negati
     return 1.0 - threshold_for(1.0 - probabilities, turned, false_negative_rate)
 
 
-def platt(logits: np.ndarray, labels: np.ndarray, iterations: int = 50) -> tuple[float, float]:
-    """Slope and offset with which `sigmoid(slope * logit + offset)` is calibrated (Platt 1999, with his smoothed targets).
+def platt(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    prior: tuple[float, float] = (1.0, 0.0),
+    strength: float = 1e-3,
+    iterations: int = 50,
+) -> tuple[float, float]:
+    """Slope and offset with which `sigmoid(slope * logit + offset)` is calibrated (Platt 1999).
 
-    Newton's method on `(n,)` logits and labels (1, 0, -1 left out); `(1, 0)` when all labels agree.
+    Newton's method on `(n,)` logits and labels (1, 0, -1 left out). `strength` draws the two towards the `prior`, as that many
+    frames at the middle would: few frames, or frames that one logit tells apart without a miss, do not make it sure of itself.
     """
     known = labels != UNKNOWN
-    x, truth = logits[known].astype(np.float64), labels[known] == 1
-    yes, no = truth.sum(), (~truth).sum()
-    if not yes or not no:
-        return 1.0, 0.0
-    target = np.where(truth, (yes + 1.0) / (yes + 2.0), 1.0 / (no + 2.0))
-    parameters = np.array([1.0, 0.0])
-    design = np.stack([x, np.ones_like(x)], axis=1)
+    truth = (labels[known] == 1).astype(np.float64)
+    design = np.stack([logits[known].astype(np.float64), np.ones(len(truth))], axis=1)
+    start = parameters = np.array(prior, np.float64)
+    pull = strength * np.array([SLOPE_SPREAD, 1.0])
     for _ in range(iterations):
         p = sigmoid(design @ parameters)
-        gradient = design.T @ (p - target)
-        curvature = design.T @ (design * np.maximum(p * (1 - p), 1e-9)[:, None]) + 1e-6 * np.eye(2)
+        gradient = design.T @ (p - truth) + pull * (parameters - start)
+        curvature = design.T @ (design * (p * (1 - p))[:, None]) + np.diag(pull)
         step = np.linalg.solve(curvature, gradient)
-        parameters -= step * min(1.0, 2.0 / (np.abs(step).max() + 1e-12))
+        parameters = parameters - step * min(1.0, 2.0 / (np.abs(step).max() + 1e-12))
         if np.abs(step).max() < 1e-8:
             break
     return float(max(parameters[0], 1e-3)), float(parameters[1])

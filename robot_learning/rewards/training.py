@@ -8,7 +8,7 @@ the calibration, the threshold and the figures in the model card.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,10 +18,11 @@ from torch.nn import functional
 from robot_learning.errors import UserError
 from robot_learning.networks.question_attention import QuestionAttention
 from robot_learning.rewards.embedded import Calibration, EmbeddedConfig, new_head
-from robot_learning.rewards.metrics import UNKNOWN, no_threshold_for, platt, threshold_for
+from robot_learning.rewards.metrics import no_threshold_for, platt, threshold_for
 from robot_learning.rewards.questions import QuestionBook
 
 Report = Callable[[int, str], None]
+OWN_FRAMES = 10.0  # how strongly a question's calibration is drawn to that of all questions
 
 
 class LabelError(UserError, ValueError):
@@ -214,18 +215,19 @@ def answers(
 
 
 def calibrate(logits: np.ndarray, labels: np.ndarray, false_positive_rate: float) -> Calibration:
-    """Slope and offset from the frames as they were seen; the thresholds from the augmented ones too, all questions together.
+    """Slopes, offsets and thresholds from the logits `(N, V, Q)` of frames not trained on; labels `(N, Q)`.
 
-    `logits` `(N, V, Q)` are of frames not trained on, `labels` `(N, Q)`. One threshold for all: a question has few episodes.
+    Changed copies count like the pictures themselves, as the robot will not see the very same scene again. Each question has a
+    slope and an offset of its own, drawn to those of all questions. The thresholds are for all questions together, since one
+    question has few episodes, and never on the other side of a half.
     """
-    slope, offset = platt(logits[:, 0].ravel(), labels.ravel())
-    plain = Calibration(slope, offset)
-    every = np.broadcast_to(labels[:, None], logits.shape).ravel()
-    p = plain.probability(logits).ravel()
-    known = every != UNKNOWN
-    return Calibration(
-        slope,
-        offset,
-        threshold_for(p[known], every[known], false_positive_rate),
-        no_threshold_for(p[known], every[known], false_positive_rate),
+    every = np.broadcast_to(labels[:, None], logits.shape)
+    pooled = platt(logits.ravel(), every.ravel())
+    own = [platt(logits[..., q].ravel(), every[..., q].ravel(), pooled, OWN_FRAMES) for q in range(logits.shape[-1])]
+    plain = Calibration(tuple(slope for slope, _ in own), tuple(offset for _, offset in own))
+    p = plain.probability(logits)
+    return replace(
+        plain,
+        threshold=max(0.5, threshold_for(p.ravel(), every.ravel(), false_positive_rate)),
+        no_threshold=min(0.5, no_threshold_for(p.ravel(), every.ravel(), false_positive_rate)),
     )

@@ -41,6 +41,35 @@ def test_poses_are_restored(recorded: RecordedRoom) -> None:
     env.close()
 
 
+@pytest.mark.parametrize(
+    ("drawer", "opened", "closed"),
+    [(0.0, 0, 1), (0.010, 0, -1), (0.06, 0, 0), (0.115, -1, 0), (0.125, -1, 0), (0.14, 1, 0)],
+)
+def test_what_a_centimetre_would_turn_is_unknown(
+    recorded: RecordedRoom, drawer: float, opened: int, closed: int
+) -> None:
+    env = PlayroomEnv(task="grasp_flat")
+    env.reset(seed=5)
+    env.room.set_joint("drawer", drawer)
+    env.room.forward()
+    observation = env.observe()
+    states, environment_states = observation[STATE][None], observation[ENVIRONMENT_STATE][None]
+    env.close()
+    answers = recorded.answers(states, environment_states, ["open_drawer", "close_drawer"], tolerance=0.01)
+    assert answers.tolist() == [[opened, closed]]
+
+
+def test_a_block_at_rest_is_no_matter_of_a_centimetre(recorded: RecordedRoom) -> None:
+    env = PlayroomEnv(task="sweep_object")
+    for seed in range(3):
+        observation, _ = env.reset(seed=seed)
+        tasks = ["sweep_object", "grasp_lift", "put_into_shelf", "knock_object", "push_red_button", "grasp_flat"]
+        states, environment_states = observation[STATE][None], observation[ENVIRONMENT_STATE][None]
+        answers = recorded.answers(states, environment_states, tasks, tolerance=0.01)
+        assert answers.tolist() == [[0, 1, 0, 1, 0, 0]]
+    env.close()
+
+
 def test_the_state_of_another_scene_is_refused(recorded: RecordedRoom) -> None:
     with pytest.raises(RecordedStateError, match="expected 33 elements"):
         recorded.show(np.zeros(18, np.float32), np.zeros(7, np.float32))

@@ -35,7 +35,11 @@ def fake_features(images: list[np.ndarray]) -> Tensor:
 def model() -> EmbeddedReward:
     torch.manual_seed(0)
     made = EmbeddedReward(
-        CONFIG, book(), [new_head(CONFIG), new_head(CONFIG)], Calibration(2.0, 0.1, 0.6, 0.45), {"data": "x"}
+        CONFIG,
+        book(),
+        [new_head(CONFIG), new_head(CONFIG)],
+        Calibration((2.0,) * 3, (0.1,) * 3, 0.6, 0.45),
+        {"data": "x"},
     )
     made.features = fake_features  # type: ignore[assignment]
     return made

@@ -69,13 +69,19 @@ def test_platt_finds_the_line() -> None:
 
 
 def test_platt_of_separable_data_stays_finite() -> None:
-    slope, offset = platt(np.array([-9.0, -8.0, 8.0, 9.0]), np.array([0, 0, 1, 1]))
+    slope, offset = platt(np.array([-9.0, -8.0, 8.0, 9.0]), np.array([0, 0, 1, 1]), strength=1.0)
     assert np.isfinite([slope, offset]).all()
     assert 0 < slope < 10
 
 
-def test_platt_of_one_answer_changes_nothing() -> None:
-    assert platt(np.array([1.0, 2.0]), np.array([1, -1])) == (1.0, 0.0)
+def test_platt_without_frames_is_its_prior() -> None:
+    assert platt(np.array([1.0, 2.0]), np.array([-1, -1]), prior=(0.7, -0.3), strength=1.0) == (0.7, -0.3)
+
+
+def test_few_frames_move_platt_little_from_its_prior() -> None:
+    logits, labels = np.array([-2.0, -1.0, 1.0, 2.0]), np.array([1, 1, 1, 1])
+    near, far = (platt(logits, labels, prior=(1.0, 0.0), strength=s)[1] for s in (100.0, 0.1))
+    assert 0 < near < 0.1 < far
 
 
 def test_calibration_error_of_calibrated_answers_is_small() -> None:

