@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
@@ -78,6 +80,8 @@ class EnvLink:
             node.create_subscription(Bool, self.success_topic, self._on_success, reliable(5))
         node.create_subscription(DiagnosticStatus, "safety_gate/state", self._on_gate, latched())
         node.create_subscription(JointState, "safety_gate/action_sent", self._on_sent, reliable(5))
+        back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
+        self._jumps = node.get_clock().create_jump_callback(back, post_callback=self._on_jump_back)
         if use_sim_time:
             node.create_subscription(Clock, "/clock", lambda _: self._notify(), sensor(1), raw=True)
 
@@ -94,6 +98,12 @@ class EnvLink:
     def _on_stream(self, topic: str, raw: bytes) -> None:
         with self._news:
             self._assembler.add(topic, raw, self.now())
+            self._news.notify_all()
+
+    def _on_jump_back(self, _: Any) -> None:
+        """The simulation was started anew: what came before is of another time."""
+        with self._news:
+            self._assembler.clear()
             self._news.notify_all()
 
     def _on_success(self, message: Bool) -> None:

@@ -56,6 +56,9 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         namespace: of the robot's topics and nodes.
         use_sim_time: live by /clock.
         timeout: how long to wait for the graph before it counts as incomplete [s, wall]; reset_timeout: for the reset service.
+
+    Attributes:
+        stop: while it says so, `reset` does not wait for the reset service, which may take long (`ServiceError`).
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own form)
@@ -81,6 +84,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self.task, self.timeout, self.reset_timeout = task, timeout, reset_timeout
         self._period = round(SECOND / self.contract.rate)
         self._frame_wait = SIMULATED_WAIT if use_sim_time else FRAME_WAIT
+        self.stop: Callable[[], bool] = lambda: False
         self._frame: Frame | None = None
         self._held_ticks = max(1, round(HELD * self.contract.rate))
         self._ignored = 0  # actions in a row that were not carried out
@@ -112,7 +116,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         begun = self._link.now()
         self._link.forget()
         if self._link.reset_service:
-            self._link.reset_service(self.reset_timeout)
+            self._link.reset_service(self.reset_timeout, self.stop)
         since = max(begun + 1, self._link.now() - self._period) if self._link.reset_service else 0
         self._frame = self._await_frame(
             lambda frame: all(frame.at - age * SECOND >= since for age in frame.ages.values()), acted=False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 from rclpy.node import Node
@@ -11,6 +13,7 @@ from std_srvs.srv import Trigger
 from robot_learning.errors import UserError
 
 PATIENCE = 30.0  # [s, wall]
+LOOK = 0.01  # how often it is looked whether what is waited for has come [s]
 
 
 class ServiceError(UserError, RuntimeError):
@@ -25,20 +28,24 @@ class TriggerCaller:
         self._client: Any = node.create_client(Trigger, service)
         self._name = node.resolve_service_name(service)
 
-    def __call__(self, patience: float = PATIENCE) -> str:
+    def __call__(self, patience: float = PATIENCE, stop: Callable[[], bool] = lambda: False) -> str:
         """Call it and wait for the answer's message, each for at most `patience` [s]; not from the executor's own thread.
 
+        Args:
+            stop: whether to give up waiting.
+
         Raises:
-            ServiceError: the service is missing, silent, or says no and why.
+            ServiceError: the service is missing, silent, gone, or says no and why; or it was given up.
         """
-        name = self._name
-        if not self._client.wait_for_service(timeout_sec=patience):
+        name, ready = self._name, self._client.service_is_ready
+        if not _wait(ready, patience, stop):
             raise ServiceError(f"nobody offers the service {name} ({patience:g} s waited); is that node running?")
         answered = threading.Event()
         future = self._client.call_async(Trigger.Request())
         future.add_done_callback(lambda _: answered.set())
-        if not answered.wait(patience):
-            raise ServiceError(f"the service {name} has not answered for {patience:g} s")
+        if not _wait(answered.is_set, patience, lambda: stop() or not ready()):
+            reason = f"for {patience:g} s" if ready() else "and is gone"
+            raise ServiceError(f"the service {name} has not answered {reason}")
         response = future.result()
         if not response.success:
             raise ServiceError(f"{name}: {response.message}")
@@ -51,3 +58,11 @@ class TriggerCaller:
     def destroy(self) -> None:
         """Take the client down."""
         self._node.destroy_client(self._client)
+
+
+def _wait(condition: Callable[[], bool], patience: float, stop: Callable[[], bool]) -> bool:
+    """Until it is true, or `stop()`, or `patience` [s] is over; whether it is."""
+    deadline = time.monotonic() + patience
+    while not condition() and not stop() and time.monotonic() < deadline:
+        time.sleep(LOOK)
+    return condition()

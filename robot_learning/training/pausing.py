@@ -37,9 +37,14 @@ class Pausing(gymnasium.Wrapper[Any, Any, Any, Any]):
         self, env: gymnasium.Env[Any, Any], stop: Callable[[], bool] = lambda: False, say: Callable[[str], None] = tell
     ) -> None:
         super().__init__(env)
-        self.stop, self.say = stop, say
+        self.say = say
+        self.stop_when(stop)
         self._seen: Any = None
         self._told: dict[str, Any] = {"is_success": False, "instruction": ""}
+
+    def stop_when(self, stop: Callable[[], bool]) -> None:
+        """From now on it is `stop` that says whether to go on waiting."""
+        self.stop = self.env.unwrapped.stop = stop  # type: ignore[attr-defined]
 
     def require_ready(self, task: str) -> None:
         """Check that the robot can be seen, moved and judged, before anything is begun; a robot that holds will be waited for.

@@ -159,7 +159,7 @@ def stop_waiting_when(env: gymnasium.Env[Any, Any], stop: Callable[[], bool]) ->
     """Let a robot that is waited for be waited for only until `stop()`."""
     pausing = _pausing(env)
     if pausing is not None:
-        pausing.stop = stop
+        pausing.stop_when(stop)
 
 
 def _pausing(env: gymnasium.Env[Any, Any]) -> Pausing | None:

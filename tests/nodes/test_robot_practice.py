@@ -42,7 +42,8 @@ def robot(shared_graph):
     shared_graph.contract = shared_graph.folder / "robot.yaml"
     shared_graph.contract.write_text(yaml.safe_dump(contract.to_dict()))
     common = {"contract": str(shared_graph.contract), "use_sim_time": True}
-    shared_graph.start("sim_robot", real_time_factor=0.0, lockstep=True, **common)
+    shared_graph.start_sim = lambda: shared_graph.start("sim_robot", real_time_factor=0.0, lockstep=True, **common)
+    shared_graph.sim = shared_graph.start_sim()
     shared_graph.start("safety_gate", **common)
     shared_graph.node("operator")
     return shared_graph
@@ -198,3 +199,18 @@ def test_where_nobody_judges_it_says_so_before_the_first_step(
     practice = finetune(reinforced, 100, "--robot.success-topic", "nobody/success", "--robot.timeout", "5")
     assert practice.finished() == 2 and "who judges the task?" in practice.said()
     assert not (tmp_path / "run").exists()
+
+
+def test_practice_goes_on_after_the_simulation_was_started_anew(
+    robot, finetune, reinforced: Path, tmp_path: Path
+) -> None:
+    practice, run = finetune(reinforced, 100_000, "--robot.timeout", "3"), tmp_path / "run"
+    practice.until(lambda: episodes(run) >= 1, "an episode")
+    robot.sim.send_signal(signal.SIGINT)
+    practice.until(lambda: "Practice waits" in practice.said(), "practice to wait")
+    robot.sim = robot.start_sim()
+    practice.until(lambda: "Practice goes on." in practice.said(), "practice to go on")
+    done = episodes(run)
+    practice.until(lambda: episodes(run) > done, "another episode")
+    practice.process.send_signal(signal.SIGINT)
+    assert practice.finished() == INTERRUPTED

@@ -77,7 +77,7 @@ def test_a_stream_that_is_lost_ends_the_episode_and_leaves_nothing_to_learn(env:
 
 def test_ctrl_c_ends_the_waiting(env: Pausing) -> None:
     RobotStandIn.hindrances = [HOLD] * 100
-    env.stop = lambda: len(RobotStandIn.probes) > 3
+    env.stop_when(lambda: len(RobotStandIn.probes) > 3)
     observation, info = env.reset(options={"task": TASK})
     assert env.observation_space.contains(observation) and info["instruction"] == TASK
 
