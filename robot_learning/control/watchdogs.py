@@ -157,7 +157,8 @@ class EmergencyStop:
     def __init__(self, timeout: float, required: bool = False) -> None:
         self._timeout, self._required = timeout, required
         self._latched = ""
-        self._pressed = self._vouched = False
+        self._pressed = False
+        self._vouched: bool | None = False
         self._heard: int | None = None
 
     def message(self, pressed: bool, wall: int) -> None:
@@ -166,8 +167,11 @@ class EmergencyStop:
         if pressed:
             self.press("the e-stop is pressed")
 
-    def vouch(self, alive: bool) -> None:
-        """Whether the middleware (liveliness) vouches for a device, which then may speak only when its button moves."""
+    def vouch(self, alive: bool | None) -> None:
+        """Whether the middleware (liveliness) vouches for a device, which then may speak only when its button moves.
+
+        None: the device offers it, but the middleware has not said anything yet, so that nothing would tell of its death.
+        """
         self._vouched = alive
 
     def lost(self) -> None:
@@ -199,12 +203,14 @@ class EmergencyStop:
             self.press(f"the e-stop has been silent for more than {self._timeout:g} s")
         if self._latched:
             return Hold(f"{self._latched}; release it and call reset_estop", latched=True, moved=True)
+        if self._vouched is None:
+            return Hold("an e-stop has come, and the middleware does not yet vouch for it")
         if self._required and self._heard is None:
             return Hold("no e-stop heard yet, and the parameter estop_required asks for one")
         return None
 
     def _is_silent(self, wall: int) -> bool:
-        return self._heard is not None and not self._vouched and wall - self._heard > self._timeout * SECOND
+        return self._heard is not None and self._vouched is False and wall - self._heard > self._timeout * SECOND
 
 
 class NodeWatch:

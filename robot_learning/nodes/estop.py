@@ -45,7 +45,7 @@ class EstopListener:
         if self._vouched is None and leases:
             self._listen_for_life(leases[0])
         all_offer = self._vouched is not None and len(leases) == len(publishers)
-        self._stop.vouch(all_offer and self._alive in (None, len(publishers)))
+        self._stop.vouch(None if all_offer and self._alive is None else all_offer and self._alive == len(publishers))
 
     def destroy(self) -> None:
         """Take the subscriptions out of the graph."""

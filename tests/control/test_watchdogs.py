@@ -195,6 +195,16 @@ def test_a_lost_publisher_presses():
         stop.reset(S)
 
 
+def test_a_silent_device_holds_until_the_middleware_vouches_for_it():
+    stop = EmergencyStop(0.15)
+    stop.message(False, S)
+    stop.vouch(None)
+    hold = stop.fault(2 * S)
+    assert hold is not None and not hold.latched and "does not yet vouch" in hold.text
+    stop.vouch(True)
+    assert stop.fault(3 * S) is None
+
+
 def test_a_device_that_the_middleware_vouches_for_may_be_silent():
     stop = EmergencyStop(0.15)
     stop.message(False, S)
