@@ -193,11 +193,11 @@ class _Loop(BaseCallback):
         if self.config.evaluate_every and not algorithm.num_timesteps:
             self._evaluate()
         assert algorithm.replay is not None
-        algorithm.replay.reserve(ONLINE, 2 * (wanted - algorithm.num_timesteps) + ROOM)  # a step, and perhaps a last frame
+        left = wanted - algorithm.num_timesteps
+        algorithm.replay.reserve(ONLINE, 2 * left + ROOM)  # a frame a step, and one more each episode
         self.env.episode = self.progress.episodes
         self.env.env.episodes = self.progress.episodes  # type: ignore[attr-defined]
         with ProgressBar(f"practise {name_of(self.config)}", wanted, "steps", algorithm.num_timesteps) as self._bar:
-            left = wanted - algorithm.num_timesteps
             algorithm.learn(left, callback=self, log_interval=None, reset_num_timesteps=False)  # type: ignore[arg-type]
         self._log_metrics()
 
