@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from robot_learning.algorithms.demonstrations import Demonstrations
+from robot_learning.algorithms.frozen_features import FrozenFeatures
 from robot_learning.algorithms.input_selection import InputChoice, InputSelection, InputSelectionConfig, input_groups
 from robot_learning.contract import ENVIRONMENT_STATE, STATE
 from robot_learning.networks.augmentation import centre_crop, colour_jitter, random_crop, to_float
@@ -52,6 +53,11 @@ class BehaviourCloningConfig:
     """Noise on the normalised vectors [standard deviations]."""
     state_dropout: float = 0.1
     """Share of the samples whose vectors are blanked, so that the policy must look at the images."""
+    encoder: str = "trained"
+    """"trained" (convolutions of its own) or "frozen" (keypoints in the maps of an EfficientNet with ImageNet's weights, which
+    are computed once: a tenth of the cost of a step)."""
+    views: int = 4
+    """Augmented views of each frame whose maps are kept, with "frozen"."""
     channels: tuple[int, ...] = (16, 32, 32)
     """Channels of the convolutions; the last is the number of keypoints per camera."""
     kernels: tuple[int, ...] = (5, 3, 3)
@@ -76,6 +82,10 @@ class BehaviourCloningConfig:
     """Decay of the averaged weights, which are the ones that act."""
     blending: Blending = dataclasses.field(default_factory=Blending)
     """How the policy turns chunks into actions."""
+
+    def __post_init__(self) -> None:
+        if self.encoder not in ("trained", "frozen"):
+            raise ValueError(f"unknown encoder {self.encoder!r}; valid: ['trained', 'frozen']")
 
     def input_keys(self, cameras: list[str]) -> list[str]:
         """The streams the policy reads, given the keys of the `cameras` there are."""
@@ -108,6 +118,7 @@ class BehaviourCloning:
         data: all demonstrations; rows: the frames to train on, `(n,)`.
         steps: length of the whole training, which shapes the learning rate.
         selected: by stream, the indices of the vector elements to read; decided here when None.
+        features: maps of a frozen encoder that were computed before, for the first episodes of `data`.
     """
 
     def __init__(
@@ -118,6 +129,7 @@ class BehaviourCloning:
         steps: int,
         seed: int,
         selected: dict[str, list[int]] | None = None,
+        features: FrozenFeatures | None = None,
     ) -> None:
         self.config, self.data, self.rows, self.steps, self.seed = config, data, rows, steps, seed
         self.choice: InputChoice | None = None
@@ -141,6 +153,10 @@ class BehaviourCloning:
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         self._order: tuple[int, np.ndarray] = (-1, rows)
+        self._features: FrozenFeatures | None = None
+        if config.encoder == "frozen" and data.images:
+            self._features = features or frozen_features(config, data, seed)
+            self._features.extend(data, self.network.maps)
 
     def _chosen(self) -> dict[str, list[int]]:
         """Of the selected elements, those of the objects that matter; see input_selection.py."""
@@ -171,10 +187,9 @@ class BehaviourCloning:
 
     def _spec(self) -> VisuomotorSpec:
         config, data = self.config, self.data
-        height, width = next((v.shape[1:3] for v in data.images.values()), (0, 0))
         return VisuomotorSpec(
             images=tuple(data.images),
-            image_size=(round(height * config.crop), round(width * config.crop)),
+            image_size=_cropped(config, data),
             vectors={key: len(chosen) for key, chosen in self.selected.items()},
             tasks=len(data.tasks),
             action=data.actions.shape[1],
@@ -209,6 +224,9 @@ class BehaviourCloning:
         torch.manual_seed(int(rng.integers(2**62)))  # for dropout
         images = {}
         for key, frames in self.data.images.items():
+            if self._features is not None:
+                images[key] = self._features(key, rows, rng)
+                continue
             cropped = to_float(random_crop(frames, rows, self.network.spec.image_size, rng))
             images[key] = colour_jitter(cropped, self.config.jitter, rng)
         vectors = {}
@@ -254,6 +272,8 @@ class BehaviourCloning:
         keep = min(self.config.ema, (1 + step) / (10 + step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
+            for mine, theirs in zip(self.average.buffers(), self.network.buffers(), strict=True):
+                mine.copy_(theirs)
         return {**metrics, "gradient_norm": norm.item()}
 
     def validate(self, rows: np.ndarray) -> dict[str, float]:
@@ -317,7 +337,17 @@ class BehaviourCloning:
         )
 
 
-_SHARED = ("horizon", "channels", "kernels", "strides", "hidden", "dropout", "head", "components")
+_SHARED = ("horizon", "channels", "kernels", "strides", "hidden", "dropout", "head", "components", "encoder")
+
+
+def _cropped(config: BehaviourCloningConfig, data: Demonstrations) -> tuple[int, int]:
+    height, width = next((v.shape[1:3] for v in data.images.values()), (0, 0))
+    return round(height * config.crop), round(width * config.crop)
+
+
+def frozen_features(config: BehaviourCloningConfig, data: Demonstrations, seed: int) -> FrozenFeatures:
+    """An empty store of maps for trainings on `data` and on data that begins with it."""
+    return FrozenFeatures(config.views, _cropped(config, data), config.jitter, seed)
 
 
 def _names(data: Demonstrations, key: str) -> tuple[str, ...]:

@@ -90,8 +90,12 @@ class EfficientNetLite0(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Feature maps, float32; the memory of `(B, H, W, 3)` is channels-last already, so nothing is transposed."""
-        maps = images.permute(0, 3, 1, 2).float().sub_(PIXEL_MEAN).div_(PIXEL_SCALE)
-        maps = functional.relu6(self.stem(maps), inplace=True)
+        return self.maps(images.permute(0, 3, 1, 2).float().sub_(PIXEL_MEAN).div_(PIXEL_SCALE))
+
+    @torch.no_grad()
+    def maps(self, images: Tensor) -> Tensor:
+        """The same of float images `(B, 3, H, W)` in about [-1, 1]."""
+        maps = functional.relu6(self.stem(images), inplace=True)
         for block in self.blocks:
             maps = block(maps)
         return maps

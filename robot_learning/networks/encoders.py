@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from robot_learning.networks.efficientnet import CHANNELS, STRIDE
+
 
 class SpatialSoftmax(nn.Module):
     """Expected image coordinates of each channel (Finn et al. 2016, "Deep Spatial Autoencoders").
@@ -79,4 +81,29 @@ class SpatialSoftmaxCNN(nn.Module):
             maps = maps * (1 + scale) + shift
         maps = self.convolutions[-1](torch.relu(maps))
         features: Tensor = self.keypoints(maps)
+        return features
+
+
+class FrozenKeypoints(nn.Module):
+    """Keypoints in the maps of a frozen EfficientNet-Lite0: 1x1 convolution, FiLM by the task, 1x1 convolution, spatial softmax.
+
+    Args:
+        size: `(height, width)` of the images [pixels].
+        width, keypoints: channels between and after the convolutions.
+        condition: width of the conditioning vector.
+    """
+
+    def __init__(self, size: tuple[int, int], condition: int, width: int = 64, keypoints: int = 64) -> None:
+        super().__init__()
+        self.normal = nn.BatchNorm2d(CHANNELS, affine=False)  # the maps are not of one scale
+        self.project = nn.Conv2d(CHANNELS, width, 1)
+        self.film = nn.Linear(condition, 2 * width)
+        self.point = nn.Conv2d(width, keypoints, 1, bias=False)
+        self.keypoints = SpatialSoftmax(-(-size[0] // STRIDE), -(-size[1] // STRIDE))
+        self.features = 2 * keypoints
+
+    def forward(self, maps: Tensor, condition: Tensor) -> Tensor:
+        """Features `(B, features)` of maps `(B, 112, h, w)` given the condition `(B, condition)`."""
+        scale, shift = self.film(condition)[:, :, None, None].chunk(2, dim=1)
+        features: Tensor = self.keypoints(self.point(torch.relu(self.project(self.normal(maps)) * (1 + scale) + shift)))
         return features

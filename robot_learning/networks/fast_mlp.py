@@ -99,7 +99,7 @@ class FastMLP:
                 turned, (weight_grad, turned_grad, bias_grad) = upper.t(), layers[i][layer]
                 if weight_grad.shape[1] % 8 and len(weight_grad) > 1:
                     # rows of a length that is no multiple of 8 cost twice as much as the same product turned and copied
-                    narrow = self._buffer((-2, layer), *turned_grad.shape, upper)
+                    narrow = self._buffer((-2, layer), turned_grad.shape[0], turned_grad.shape[1], upper)
                     turned_grad.copy_(torch.mm(lower[rows].t(), upper, out=narrow))
                 else:
                     torch.mm(turned, lower[rows], out=weight_grad)

