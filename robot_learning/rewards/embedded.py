@@ -1,6 +1,6 @@
 """The embedded reward model: frozen image features, a frozen sentence embedding and a small trained head; no download.
 
-Features are EfficientNet-Lite0's (ImageNet), embeddings all-MiniLM-L6-v2's; only `QuestionAttention` (about 70 000 parameters)
+Features are EfficientNet-Lite0's (ImageNet), embeddings all-MiniLM-L6-v2's; only `QuestionAttention` (75 500 parameters)
 is trained, once for each fold of the data, and the mean of the heads' logits answers. It knows what it was trained on, and is
 no large vision-language model: see docs/rewards.md.
 """
