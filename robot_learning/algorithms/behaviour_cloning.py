@@ -36,7 +36,8 @@ class BehaviourCloningConfig:
     """Endings of names of vector elements to leave out: velocities tell the last action, which cloning would copy, and
     the tool's pose says what matters of the joints."""
     choose_inputs: bool = False
-    """Find out on held-out demonstrations which objects the task is about and leave out the others (from state only)."""
+    """Find out on held-out demonstrations which objects the task is about and leave out the others (from state only; with pictures
+    it does nothing)."""
     horizon: int = 12
     """Actions in a chunk."""
     displacements: bool = True
@@ -141,7 +142,7 @@ class BehaviourCloning:
         self.normalizer = vectors.extended("action", *self._chunk_statistics())
         if selected is not None:
             self.selected = selected
-        elif config.choose_inputs:
+        elif config.choose_inputs and not data.images:
             self.selected = self._chosen()
         self.vectors = {k: self.normalizer.normalize(k, v)[:, self.selected[k]] for k, v in data.vectors.items()}
         torch.manual_seed(seed)

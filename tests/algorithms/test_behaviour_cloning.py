@@ -157,6 +157,10 @@ def test_a_policy_with_a_frozen_encoder_acts_as_the_network_that_was_trained(
     assert np.allclose(found, algorithm.normalizer.restore("action", expected), atol=1e-5)
 
 
+def test_with_pictures_no_input_is_left_out(data: Demonstrations) -> None:
+    assert make(data, choose_inputs=True).selected == make(data).selected
+
+
 def test_an_unknown_encoder_is_refused() -> None:
     with pytest.raises(ValueError, match="frozen"):
         BehaviourCloningConfig(encoder="resnet")
