@@ -36,8 +36,8 @@ class BehaviourCloningConfig:
     """Endings of names of vector elements to leave out: velocities tell the last action, which cloning would copy, and
     the tool's pose says what matters of the joints."""
     choose_inputs: bool = False
-    """Find out on held-out demonstrations which objects the task is about and leave out the others (from state only; with pictures
-    it does nothing)."""
+    """Find out on held-out demonstrations which objects the task is about and leave out the others; from state only, it does
+    nothing with pictures."""
     horizon: int = 12
     """Actions in a chunk."""
     displacements: bool = True
