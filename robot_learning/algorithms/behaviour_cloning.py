@@ -19,7 +19,14 @@ from torch import Tensor
 
 from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.algorithms.frozen_features import FrozenFeatures
-from robot_learning.algorithms.input_selection import InputChoice, InputSelection, InputSelectionConfig, input_groups
+from robot_learning.algorithms.input_selection import (
+    InputChoice,
+    InputSelection,
+    InputSelectionConfig,
+    Told,
+    input_groups,
+    unheard,
+)
 from robot_learning.contract import ENVIRONMENT_STATE, STATE
 from robot_learning.networks.augmentation import centre_crop, colour_jitter, random_crop, to_float
 from robot_learning.networks.visuomotor import VisuomotorNetwork, VisuomotorSpec
@@ -120,6 +127,7 @@ class BehaviourCloning:
         steps: length of the whole training, which shapes the learning rate.
         selected: by stream, the indices of the vector elements to read; decided here when None.
         features: maps of a frozen encoder that were computed before, for the first episodes of `data`.
+        told: is told how far the choice of inputs and the maps are, which take a while.
     """
 
     def __init__(
@@ -131,6 +139,7 @@ class BehaviourCloning:
         seed: int,
         selected: dict[str, list[int]] | None = None,
         features: FrozenFeatures | None = None,
+        told: Told = unheard,
     ) -> None:
         self.config, self.data, self.rows, self.steps, self.seed = config, data, rows, steps, seed
         self.choice: InputChoice | None = None
@@ -143,7 +152,7 @@ class BehaviourCloning:
         if selected is not None:
             self.selected = selected
         elif config.choose_inputs and not data.images:
-            self.selected = self._chosen()
+            self.selected = self._chosen(told)
         self.vectors = {k: self.normalizer.normalize(k, v)[:, self.selected[k]] for k, v in data.vectors.items()}
         torch.manual_seed(seed)
         self.network = VisuomotorNetwork(self._spec()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -157,9 +166,9 @@ class BehaviourCloning:
         self._features: FrozenFeatures | None = None
         if config.encoder == "frozen" and data.images:
             self._features = features or frozen_features(config, data, seed)
-            self._features.extend(data, self.network.maps)
+            self._features.extend(data, self.network.maps, told)
 
-    def _chosen(self) -> dict[str, list[int]]:
+    def _chosen(self, told: Told) -> dict[str, list[int]]:
         """Of the selected elements, those of the objects that matter; see input_selection.py."""
         names = {key: [_names(self.data, key)[i] for i in chosen] for key, chosen in self.selected.items()}
         groups = input_groups(names)
@@ -179,7 +188,7 @@ class BehaviourCloning:
             self.data.task_of[self.rows],
             episodes,
             self.seed,
-        ).choose()
+        ).choose(told)
         dropped = {part for group, parts in groups.items() if group not in self.choice.kept for part in parts}
         return {
             key: [element for i, element in enumerate(chosen) if (key, i) not in dropped]

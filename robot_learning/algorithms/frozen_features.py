@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from robot_learning.algorithms.demonstrations import Demonstrations
+from robot_learning.algorithms.input_selection import Told, unheard
 from robot_learning.networks.augmentation import colour_jitter, random_crop, to_float
 
 BLOCK = 32  # pictures at a time: more do not stay in the cache
@@ -31,7 +32,7 @@ class FrozenFeatures:
         self._ends: list[int] = []
         self._maps: dict[str, Tensor] = {}  # of each camera: (frames, views, C, h, w), half precision
 
-    def extend(self, data: Demonstrations, network: Callable[[Tensor], Tensor]) -> None:
+    def extend(self, data: Demonstrations, network: Callable[[Tensor], Tensor], told: Told = unheard) -> None:
         """Add the episodes of `data` that come after those already known; other data starts anew.
 
         Args:
@@ -40,6 +41,8 @@ class FrozenFeatures:
         ends = np.unique(data.ends).tolist()
         if ends[: len(self._ends)] != self._ends or set(self._maps) != set(data.images):
             self._ends, self._maps = [], {}
+        known = self._ends[-1] if self._ends else 0
+        done, total = 0, len(data.images) * (ends[-1] - known)
         for camera, (key, frames) in enumerate(data.images.items()):
             parts = [self._maps[key]] if key in self._maps else []
             for episode in range(len(self._ends), len(ends)):
@@ -47,6 +50,8 @@ class FrozenFeatures:
                 rng = np.random.default_rng((self.seed, 2, episode, camera))
                 views = [self._view(frames, rows, network, rng) for _ in range(self.views)]
                 parts.append(torch.stack(views, dim=1))
+                done += len(rows)
+                told("look at pictures", "pictures", done, total)
             self._maps[key] = torch.cat(parts)
         self._ends = ends
 

@@ -11,7 +11,7 @@ not mistaken for "zero"), as the graph-parameterised policy of de Haan et al. 20
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,14 @@ from torch import Tensor
 
 from robot_learning.contract import STATE
 from robot_learning.networks.visuomotor import VisuomotorNetwork, VisuomotorSpec
+
+Told = Callable[[str, str, int, int], None]
+"""Is told what is being prepared before the first step of a training, in which unit, how much of it is done, and of how much."""
+
+
+def unheard(title: str, unit: str, done: int, total: int) -> None:
+    """Nobody is to be told."""
+
 
 PLACE = "place of the tool"
 """Group of the tool's horizontal position: what is to be done is mostly where an object is, not where the robot stands."""
@@ -115,9 +123,9 @@ class InputSelection:
         self.episodes = episodes
         self._networks: list[VisuomotorNetwork] = []
 
-    def choose(self) -> InputChoice:
+    def choose(self, told: Told = unheard) -> InputChoice:
         """Leave out one object after the other, each time the one that is missed least; keep the best set on the way."""
-        self._networks = [self._train(fold) for fold in range(self.folds)]
+        self._networks = [self._train(fold, told) for fold in range(self.folds)]
         present = dict.fromkeys(self.names, True)
         everything = best_error = self._error(present)
         best, path = dict(present), []
@@ -137,7 +145,7 @@ class InputSelection:
             inputs = inputs + noise * torch.randn_like(inputs)
         return torch.cat([inputs * (self.always + mask @ self.member), mask], dim=1)
 
-    def _train(self, fold: int) -> VisuomotorNetwork:
+    def _train(self, fold: int, told: Told) -> VisuomotorNetwork:
         """On all episodes but those of the fold; returns the average of the weights along the way."""
         config = self.config
         torch.manual_seed(self.seed + fold)
@@ -148,6 +156,7 @@ class InputSelection:
         seen = np.flatnonzero(self.fold != fold)
         rng = np.random.default_rng((self.seed, fold))
         for step in range(config.steps):
+            told("choose inputs", "steps", fold * config.steps + step + 1, self.folds * config.steps)
             cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / config.steps))
             optimizer.param_groups[0]["lr"] = config.learning_rate * min(1.0, (step + 1) / 50) * cosine
             rows = torch.from_numpy(rng.choice(seen, config.batch_size))

@@ -24,12 +24,12 @@ from robot_learning.algorithms.behaviour_cloning import BehaviourCloning
 from robot_learning.algorithms.demonstrations import Demonstrations, with_play
 from robot_learning.data import Dataset
 from robot_learning.errors import UserError
-from robot_learning.policies import save_checkpoint
+from robot_learning.policies import read_checkpoint, save_checkpoint
 from robot_learning.training.config import TrainConfig, begin_or_resume, read_config, write_config
 from robot_learning.training.evaluation import evaluate
 from robot_learning.training.interrupt import StopRequest
 from robot_learning.training.metrics import MetricsLog
-from robot_learning.training.progress import ProgressBar
+from robot_learning.training.progress import Preparation, ProgressBar
 from robot_learning.training.run_state import RunError, load_state, save_state
 
 ALGORITHMS = {"bc": BehaviourCloning}
@@ -95,7 +95,11 @@ class _Loop:
     ) -> None:
         self.config, self.run, self.data = config, run, data
         rows, self.validation = data.split(config.held_out)
-        self.algorithm = ALGORITHMS[config.algorithm](config.bc, data, rows, config.steps, config.seed)
+        # what the policy reads was decided at the start; the policy is saved before the state, so it is there
+        chosen = None if saved is None else read_checkpoint(run / "checkpoints" / "last").config["selected"]
+        self.algorithm = ALGORITHMS[config.algorithm](
+            config.bc, data, rows, config.steps, config.seed, selected=chosen, told=Preparation()
+        )
         self.progress = _Progress()
         if saved is not None:
             self.algorithm.load_state(saved[0])

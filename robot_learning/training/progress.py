@@ -69,3 +69,20 @@ class ProgressBar:
     def _words_of_time(self) -> str:
         rate = (self.done - self._first) / max(time.monotonic() - self._start, 1e-9)
         return f"{rate:.1f}/s, {(self.total - self.done) / max(rate, 1e-9):.0f} s left"
+
+
+class Preparation:
+    """Bars for what comes before the first step, one after the other. Called with title, unit, how much is done, of how much."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console
+        self._bar: ProgressBar | None = None
+
+    def __call__(self, title: str, unit: str, done: int, total: int) -> None:
+        """Show it; a bar goes away when its total is reached."""
+        if self._bar is None:
+            self._bar = ProgressBar(title, total, unit, console=self.console).__enter__()
+        self._bar.update(done)
+        if done >= total:
+            self._bar.__exit__(None, None, None)
+            self._bar = None

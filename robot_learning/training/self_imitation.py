@@ -49,7 +49,7 @@ from robot_learning.training.practice_env import (
     stop_waiting_when,
     without_simulator,
 )
-from robot_learning.training.progress import ProgressBar
+from robot_learning.training.progress import Preparation, ProgressBar
 from robot_learning.training.run_state import RunError
 
 PRACTICE, ROUNDS = "practice", "rounds"
@@ -316,7 +316,8 @@ class _Loop:
                 config.bc, data, config.seed
             )  # kept from round to round, as data only grows
         seed = config.seed + number
-        learner = BehaviourCloning(config.bc, data, np.arange(len(data)), steps, seed, selected, self._features)
+        rows = np.arange(len(data))
+        learner = BehaviourCloning(config.bc, data, rows, steps, seed, selected, self._features, Preparation())
         metrics: dict[str, float] = {}
         with ProgressBar(f"clone, round {number}", steps, "steps") as bar:
             for step in range(steps):

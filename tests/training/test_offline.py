@@ -136,6 +136,23 @@ def test_an_existing_run_is_not_overwritten(config: TrainConfig) -> None:
         train(config)
 
 
+def test_resume_takes_the_inputs_that_were_chosen(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_at(monkeypatch, 5)
+    train(config)
+    last = Path(config.run) / "checkpoints" / "last"
+    checkpoint = read_checkpoint(last)
+    asked: list[object] = []
+    real = offline.BehaviourCloning.__init__
+
+    def remember(self: offline.BehaviourCloning, *given: object, **named: object) -> None:
+        asked.append(named["selected"])
+        real(self, *given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(offline.BehaviourCloning, "__init__", remember)
+    train(config, resume=True)
+    assert asked == [checkpoint.config["selected"]]
+
+
 def test_resume_keeps_the_run_s_own_config(config: TrainConfig) -> None:
     train(config)
     train(dataclasses.replace(config, steps=1000, seed=5), resume=True)

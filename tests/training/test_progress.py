@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from robot_learning.training.progress import ProgressBar
+from robot_learning.training.progress import Preparation, ProgressBar
 
 
 def shown(terminal: bool, steps: range, total: int) -> str:
@@ -29,3 +29,14 @@ def test_a_terminal_gets_a_bar_with_rate_and_words() -> None:
     assert "100/100" in text
     assert "steps/s" in text
     assert "loss 0.5" in text
+
+
+def test_preparations_follow_one_another() -> None:
+    console = Console(file=io.StringIO(), force_terminal=False, width=120)
+    prepare = Preparation(console)
+    for title in ("choose inputs", "look at pictures"):
+        for done in range(1, 11):
+            prepare(title, "steps", done, 10)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert [line.split(" 10/10 steps")[0] for line in lines if "10/10" in line] == ["choose inputs", "look at pictures"]
