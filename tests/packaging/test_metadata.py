@@ -20,7 +20,12 @@ DISTRIBUTIONS = {
     "PIL": "pillow",
     "stable_baselines3": "stable-baselines3",
 }
-OPTIONAL = {"h5py", "minari", "mujoco_menagerie", "tokenizers"}  # imported inside functions, with a word about the extra
+OPTIONAL = {
+    "h5py",
+    "minari",
+    "mujoco_menagerie",
+    "tokenizers",
+}  # imported inside functions, with a word about the extra
 
 
 def setup_value(name: str) -> object:
