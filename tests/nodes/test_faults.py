@@ -39,7 +39,7 @@ def lasting(class_graph) -> Whole:
 def whole(lasting: Whole) -> Iterator[Whole]:
     """The same, acting; what a test breaks is mended after it, and the robot must act again."""
     lasting.until_acting()
-    lasting.states.clear()
+    del lasting.states[:-1]
     lasting.told.clear()
     yield lasting
     lasting.tamper.clear()
@@ -101,15 +101,15 @@ class TestFaultsThatGoAway:
 
     def test_camera_stops(self, whole: Whole) -> None:
         fault = whole.breaks("front/image_raw", lambda message: None)
-        whole.until_holding("policy")
-        whole.holds_since(fault, MAX_AGE + 2 * PERIOD)
         whole.diagnosed("policy", "front/image_raw", "stale")
+        whole.until_holding()  # for want of actions, or already because the machine stalled
+        whole.holds_since(fault, MAX_AGE + 2 * PERIOD)
 
     def test_camera_stamps_jump_back(self, whole: Whole) -> None:
         fault = whole.breaks("front/image_raw", rewound)
-        whole.until_holding("policy")
-        whole.holds_since(fault, MAX_AGE + 2 * PERIOD)
         whole.diagnosed("policy", "front/image_raw", "jumped back")
+        whole.until_holding()  # for want of actions, or already because the machine stalled
+        whole.holds_since(fault, MAX_AGE + 2 * PERIOD)
 
     def test_joint_states_stop(self, whole: Whole) -> None:
         fault = whole.breaks("joint_states", lambda message: None)
@@ -125,15 +125,15 @@ class TestFaultsThatGoAway:
 
     def test_pictures_of_the_wrong_size(self, whole: Whole) -> None:
         fault = whole.breaks("front/image_raw", lambda message: picture(message.header, 24, 24, "rgb8", 3))
-        whole.until_holding("policy")
-        whole.holds_since(fault, 2 * PERIOD)
         whole.diagnosed("policy", "front/image_raw", "24")
+        whole.until_holding()  # for want of actions, or already because the machine stalled
+        whole.holds_since(fault, 2 * PERIOD)
 
     def test_pictures_of_the_wrong_encoding(self, whole: Whole) -> None:
         fault = whole.breaks("front/image_raw", lambda message: picture(message.header, *PICTURE, "mono8", 1))
-        whole.until_holding("policy")
-        whole.holds_since(fault, 2 * PERIOD)
         whole.diagnosed("policy", "front/image_raw", "mono8")
+        whole.until_holding()  # for want of actions, or already because the machine stalled
+        whole.holds_since(fault, 2 * PERIOD)
 
     def test_unknown_joint_names(self, whole: Whole) -> None:
         def renamed(message: JointState) -> JointState:
