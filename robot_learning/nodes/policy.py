@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import sys
+import time
 import traceback
 from collections import deque
 from dataclasses import dataclass
@@ -42,7 +44,10 @@ from robot_learning.policies import ChunkPlayer, ChunkPolicy, Policy, UnknownTas
 
 TRIGGERS = ("timer", "frames")
 EARLY = 0.75  # with `frames`: no sooner than this after the last tick [periods]
-GATE = "safety_gate/action_sent"
+GATE, SILENCE = (
+    "safety_gate/action_sent",
+    1.0,
+)  # the gate speaks in every control period; silent for so long it is gone [s]
 
 
 class NotActiveError(UserError, RuntimeError):
@@ -104,6 +109,7 @@ class PolicyNode(RobotNode[Config]):
         self._latencies: deque[float] = deque(maxlen=200)
         self._inference = InferenceThread(self._infer, self._deliver)
         self._tick = self._at = self._epoch = 0
+        self._gate_heard = math.inf  # on the wall clock; nobody misses a gate that was never there
         self._warm_up()
         self._join_graph()
         self._new_episode()
@@ -152,10 +158,8 @@ class PolicyNode(RobotNode[Config]):
             self.create_subscription(message_type(kind), topic, partial(self._on_message, topic), sensor(5), raw=True)
             for topic, (_, kind) in self._assembler.topics().items()
         ]
-        for profile in (
-            latched(),
-            reliable(1),
-        ):  # the first hears what was said before, the second those who do not latch
+        # the first hears what was said before, the second those who do not latch
+        for profile in (latched(), reliable(1)):
             subscriptions.append(self.create_subscription(String, "task", self._on_task, profile))
         subscriptions.append(self.create_subscription(JointState, GATE, self._on_sent, reliable(5)))
         self._tick_timer = self.create_timer(1.0 / self.contract.rate, self._on_timer)
@@ -207,6 +211,7 @@ class PolicyNode(RobotNode[Config]):
     def _on_sent(self, message: JointState) -> None:
         """While others act, or the gate holds, plans made from where the robot was are void."""
         self._interrupted = message.header.frame_id != self.get_name()
+        self._gate_heard = time.monotonic()
 
     def _set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         for change in changes:
@@ -375,7 +380,9 @@ class PolicyNode(RobotNode[Config]):
         if p50 * 1e6 > self._period:
             self._report(WARN, f"inference takes longer than a control period: {self._task}")
         else:
-            self._report(OK, f"acting: {self._task}")
+            silent = time.monotonic() - self._gate_heard > SILENCE
+            gone = "the safety gate has fallen silent, so nothing is carried out: start it again"
+            self._report(ERROR if silent else OK, gone if silent else f"acting: {self._task}")
 
     def _report(self, level: bytes, message: str) -> None:
         p50, p95 = self._inference.percentiles_ms()

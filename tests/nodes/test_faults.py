@@ -178,6 +178,7 @@ def test_gate_killed(doomed: Whole) -> None:
     there = list(doomed.joints.position)
     doomed.holds_since(fault, 2 * PERIOD)
     assert max(abs(a - b) for a, b in zip(there, doomed.joints.position, strict=True)) < 0.02
+    doomed.diagnosed("policy", "the safety gate has fallen silent")
 
 
 def test_recorder_killed(graph) -> None:
