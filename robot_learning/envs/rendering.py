@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
+import weakref
 
 import mujoco
 import numpy as np
 
 from robot_learning.envs.scene import FAST_GROUP, PRETTY_GROUP, ROBOT_PREFIX, WRIST_CAMERA
 from robot_learning.errors import UserError
+
+
+_OPEN: weakref.WeakSet[Camera] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    """What a script has not closed: later, when the interpreter takes objects apart, the display is gone and EGL complains."""
+    for camera in list(_OPEN):
+        camera.close()
 
 
 class RenderingError(UserError, RuntimeError):
@@ -52,6 +63,10 @@ class Camera:
                 f"MuJoCo cannot render off-screen ({error}). Install a software renderer: "
                 "apt-get install libegl1 libgl1-mesa-dri, or libosmesa6; or set MUJOCO_GL before MuJoCo is imported."
             ) from error
+        _OPEN.add(self)
+        # now, after MuJoCo has registered the end of its display: what is registered last is called first
+        atexit.unregister(_close_all)
+        atexit.register(_close_all)
         for flag in ("SHADOW", "REFLECTION", "HAZE") if self.pretty else ("SHADOW", "REFLECTION", "SKYBOX", "HAZE"):
             renderer.scene.flags[getattr(mujoco.mjtRndFlag, f"mjRND_{flag}")] = 0
         return renderer
@@ -80,6 +95,7 @@ class Camera:
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+            _OPEN.discard(self)
 
 
 def _in_model(camera: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -70,3 +73,14 @@ def test_a_window_without_a_display_is_refused(monkeypatch):
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(RenderingError, match="rgb_array"):
         PlayroomEnv(render_mode="human")
+
+
+def test_a_script_that_closes_nothing_ends_without_complaints():
+    script = """
+from robot_learning.envs.playroom_env import PlayroomEnv
+env = PlayroomEnv(cameras=("front",), image_size=48)
+env.reset(seed=0)
+env.observe()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "EGLError" not in done.stderr, done.stderr
