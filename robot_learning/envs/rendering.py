@@ -13,7 +13,6 @@ import numpy as np
 from robot_learning.envs.scene import FAST_GROUP, PRETTY_GROUP, ROBOT_PREFIX, WRIST_CAMERA
 from robot_learning.errors import UserError
 
-
 _OPEN: weakref.WeakSet[Camera] = weakref.WeakSet()
 
 
