@@ -8,6 +8,7 @@ themselves use the package's profile.
 
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -35,6 +36,16 @@ from robot_learning.nodes.shared_memory import remove_abandoned  # noqa: E402
 
 PATIENCE = 60.0  # longest wait for anything on a busy machine [s]
 ANSWER = 15.0  # of a service; afterwards the request is sent again [s]
+DESCRIPTORS = 8192
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _descriptors() -> None:
+    """Fast DDS keeps some 15 descriptors of a left domain until the process ends: more than 1024, the usual limit, in all."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -152,7 +163,7 @@ class Graph:
             while not future.done() and time.monotonic() < deadline:
                 self.executor.spin_once(timeout_sec=0.02)
             if future.done():
-                client.destroy()
+                self.nodes[0].destroy_client(client)
                 return future.result()
         pytest.fail(f"waited {PATIENCE:.0f} s for the answer of {service}\n{self.logs()}")
 
@@ -174,6 +185,7 @@ class Graph:
         for node in self.nodes:
             node.destroy_node()
         self.context.try_shutdown()
+        self.context.destroy()
 
 
 def _yaml(value: object) -> str:

@@ -131,7 +131,9 @@ def test_no_process_outlives_a_killed_supervisor(tmp_path: Path) -> None:
     for pid in pids:
         descriptor = _pidfd(pid)
         if descriptor is not None:
-            assert select.select([descriptor], [], [], 20)[0], f"{pid} is still there"
+            ended = select.poll()
+            ended.register(descriptor, select.POLLIN)
+            assert ended.poll(20_000), f"{pid} is still there"
             os.close(descriptor)
 
 

@@ -50,8 +50,10 @@ class Typist:
         return response
 
     def _read(self) -> None:
+        waiting = select.poll()  # select.select takes no descriptor above 1023
+        waiting.register(self.master, select.POLLIN)
         while not self._closed.is_set():  # a read that waits would keep the terminal open
-            if select.select([self.master], [], [], 0.05)[0]:
+            if waiting.poll(50):
                 self.screen += os.read(self.master, 4096)
 
     def hang_up(self) -> None:
