@@ -185,7 +185,6 @@ class Graph:
         for node in self.nodes:
             node.destroy_node()
         self.context.try_shutdown()
-        self.context.destroy()
 
 
 def _yaml(value: object) -> str:
