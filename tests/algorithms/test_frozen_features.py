@@ -88,7 +88,7 @@ def test_maps_that_grew_equal_those_computed_at_once() -> None:
     assert torch.equal(drawn(grown, rows), drawn(straight, rows))
 
 
-@pytest.mark.parametrize("lengths", [[5, 40], [3]])
+@pytest.mark.parametrize("lengths", [[5, 40], [3], [4, 40]])
 def test_other_data_starts_anew(lengths: list[int]) -> None:
     features, other, straight = store(), episodes(lengths, seed=1), store()
     features.extend(episodes([4, 40]), Network())

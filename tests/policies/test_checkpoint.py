@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from robot_learning import folders
 from robot_learning.contract import Contract, ContractError
 from robot_learning.policies import (
     Checkpoint,
@@ -16,7 +17,6 @@ from robot_learning.policies import (
     read_checkpoint,
     save_checkpoint,
 )
-from robot_learning.policies import checkpoint as module
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_crash_while_writing_leaves_the_old_checkpoint(
     def crash(*args: object) -> None:
         raise OSError("power cut")
 
-    monkeypatch.setattr(module.os, "fsync", crash)
+    monkeypatch.setattr(folders.os, "fsync", crash)
     with pytest.raises(OSError, match="power cut"):
         save_checkpoint(saved, dataclasses.replace(checkpoint, facts={"Steps": 20}))
     assert read_checkpoint(saved).facts == {"Steps": 10}
