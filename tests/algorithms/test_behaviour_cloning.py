@@ -158,7 +158,8 @@ def test_a_policy_with_a_frozen_encoder_acts_as_the_network_that_was_trained(
 
 
 def test_with_pictures_no_input_is_left_out(data: Demonstrations) -> None:
-    assert make(data, choose_inputs=True).selected == make(data).selected
+    algorithm = make(data, choose_inputs=True)
+    assert algorithm.choice is None and algorithm.selected == make(data).selected
 
 
 def test_an_unknown_encoder_is_refused() -> None:
