@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Dict
 from robot_learning.contract import ENVIRONMENT_STATE, Contract
 from robot_learning.envs import observation, tasks
 from robot_learning.envs.playroom import Playroom
-from robot_learning.envs.rendering import Camera, require_display
+from robot_learning.envs.rendering import Camera, load_compilers, require_display
 
 RENDER_SIZE = (480, 640)  # height, width of `render()`
 
@@ -165,6 +165,7 @@ class PlayroomEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
             if self._viewer is None:
                 import mujoco.viewer
 
+                load_compilers()
                 self._viewer = mujoco.viewer.launch_passive(self.room.model, self.room.data)
             self._viewer.sync()
         return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import importlib
 import os
 import sys
 import weakref
@@ -38,6 +40,15 @@ def require_display() -> None:
         )
 
 
+def load_compilers() -> None:
+    """Load triton, where it is installed, before Mesa: both bring an LLVM, and triton crashes the process when it comes second.
+
+    PyTorch's CUDA builds depend on it, and load it with the first optimiser.
+    """
+    with contextlib.suppress(Exception):  # a triton that does not load is no reason not to render
+        importlib.import_module("triton")
+
+
 class Camera:
     """Renders named cameras of one model at one size `(height, width)` [pixel]; the GL context is made at the first picture.
 
@@ -55,6 +66,7 @@ class Camera:
         self._option.sitegroup[:] = 0
 
     def _open(self) -> mujoco.Renderer:
+        load_compilers()
         try:
             renderer = mujoco.Renderer(self.model, self.height, self.width)
         except Exception as error:  # MuJoCo raises whatever its GL backend raises

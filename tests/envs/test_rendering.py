@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from robot_learning.envs.playroom_env import PlayroomEnv
-from robot_learning.envs.rendering import RenderingError
+from robot_learning.envs.rendering import Camera, RenderingError
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +85,35 @@ env.observe()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "EGLError" not in done.stderr, done.stderr
+
+
+def test_triton_is_loaded_before_opengl(env, monkeypatch, tmp_path):
+    """A CUDA build of PyTorch brings it, and after Mesa it would crash the process; here one stands in for it."""
+    (tmp_path / "triton.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "triton", raising=False)
+    loaded = []
+
+    class Refused(Exception):
+        pass
+
+    def renderer(*_):
+        loaded.append("triton" in sys.modules)
+        raise Refused
+
+    monkeypatch.setattr("robot_learning.envs.rendering.mujoco.Renderer", renderer)
+    with pytest.raises(RenderingError):
+        Camera(env.room.model, 48, 48).render(env.room.data, "front")
+    assert loaded == [True]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="this build of PyTorch comes without triton")
+def test_what_renders_can_train_afterwards():
+    code = """
+from robot_learning.envs.playroom_env import PlayroomEnv
+PlayroomEnv(cameras=("front",)).reset(seed=0)
+import torch
+torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
