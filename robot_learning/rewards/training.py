@@ -22,6 +22,7 @@ from robot_learning.rewards.metrics import no_threshold_for, platt, threshold_fo
 from robot_learning.rewards.questions import QuestionBook
 
 Report = Callable[[int, str], None]
+ALWAYS = -1  # the fold of frames that every head learns from, and the episode of those that are of none
 OWN_FRAMES = 10.0  # how strongly a question's calibration is drawn to that of all questions
 
 
@@ -49,6 +50,8 @@ class HeadTraining:
     """Heads, each trained without one part of the episodes; they answer together."""
     false_positive_rate: float = 0.01
     """Wanted share of "no" frames that are answered yes, on episodes not trained on."""
+    answered_weight: int = 10
+    """A picture that was answered by itself (of no episode) is drawn as often as so many frames of an episode."""
     seed: int = 0
     """Of the folds, the weights and the batches."""
 
@@ -59,7 +62,8 @@ class LabelledMaps:
 
     Attributes:
         maps: `(N, V, cameras, channels, h, w)` float16; V variants of each frame, the first one as it was seen.
-        labels: `(N, Q)` int8: 1 yes, 0 no, -1 unknown. episodes: `(N,)` the episode of each frame.
+        labels: `(N, Q)` int8: 1 yes, 0 no, -1 unknown. episodes: `(N,)` the episode of each frame; -1: of none,
+            every head learns from it and none is judged by it.
     """
 
     maps: np.ndarray
@@ -69,7 +73,10 @@ class LabelledMaps:
 
 @dataclass(frozen=True)
 class TrainedHeads:
-    """The heads, the calibration, and the logits `(N, V, Q)` of each frame by the head that had not seen its episode."""
+    """The heads, the calibration, and the logits `(N, V, Q)` of each frame by the head that had not seen its episode.
+
+    Frames of no episode have the logits 0.
+    """
 
     heads: list[QuestionAttention]
     calibration: Calibration
@@ -93,26 +100,34 @@ def train_heads(
     held_out = np.zeros((*data.maps.shape[:2], len(book.questions)), np.float32)
     heads = []
     for part in range(training.folds):
-        seen, unseen = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
+        seen, unseen = seen_by(parts, part, training.answered_weight), np.flatnonzero(parts == part)
         words, start = f"head {part + 1} of {training.folds}", part * training.steps
         head = new_head_for(data, seen, book, config, training.seed + 1000 * part)
         for step, loss in optimise(head, data, seen, book, training, training.seed + 1000 * part):
             report(start + step, f"{words}, loss {loss:.3f}")
         held_out[unseen] = answers(head, data.maps, unseen, book)
         heads.append(head)
-    return TrainedHeads(heads, calibrate(held_out, data.labels, training.false_positive_rate), held_out)
+    judged = parts != ALWAYS
+    calibration = calibrate(held_out[judged], data.labels[judged], training.false_positive_rate)
+    return TrainedHeads(heads, calibration, held_out)
+
+
+def seen_by(parts: np.ndarray, part: int, weight: int) -> np.ndarray:
+    """The frames a head learns from that is held out from `part`, those of no episode `weight` times."""
+    own = np.flatnonzero((parts != part) & (parts != ALWAYS))
+    return np.concatenate([own, np.repeat(np.flatnonzero(parts == ALWAYS), weight)])
 
 
 def check_labels(data: LabelledMaps, book: QuestionBook, training: HeadTraining) -> None:
     """Raises `LabelError` when a question has only one answer, or there are fewer episodes than folds."""
-    episodes = len(np.unique(data.episodes))
+    episodes = len(np.unique(data.episodes[data.episodes != ALWAYS]))
     if training.folds < 2 or episodes < training.folds:
         raise LabelError(
             f"folds: expected 2 or more and as many episodes, found {training.folds} folds and {episodes} episodes"
         )
     poor = [
         f"{text!r} (yes {int((column == 1).sum())}, no {int((column == 0).sum())})"
-        for text, column in zip(book.texts, data.labels.T, strict=True)
+        for text, column in zip(book.texts, data.labels[data.episodes != ALWAYS].T, strict=True)
         if not (column == 1).any() or not (column == 0).any()
     ]
     if poor:
@@ -123,14 +138,17 @@ def check_labels(data: LabelledMaps, book: QuestionBook, training: HeadTraining)
 
 
 def fold_of(data: LabelledMaps, folds: int, rng: np.random.Generator) -> np.ndarray:
-    """The fold of each frame `(N,)`: whole episodes, those alike in their answers dealt out evenly."""
-    episodes, place = np.unique(data.episodes, return_inverse=True)
-    known = np.maximum(data.labels, 0).astype(np.float64)
+    """The fold of each frame `(N,)`: whole episodes, those alike in their answers dealt out evenly; -1 for those of none."""
+    own = data.episodes != ALWAYS
+    episodes, place = np.unique(data.episodes[own], return_inverse=True)
+    known = np.maximum(data.labels[own], 0).astype(np.float64)
     means = np.stack([known[place == e].mean(axis=0) for e in range(len(episodes))])  # (E, Q) share of yes
     alike = np.lexsort((rng.permutation(len(episodes)), *np.round(means.T, 1)))
     fold = np.empty(len(episodes), np.int64)
     fold[alike] = np.arange(len(episodes)) % folds
-    return fold[place]
+    parts = np.full(len(data.episodes), ALWAYS, np.int64)
+    parts[own] = fold[place]
+    return parts
 
 
 def new_head_for(

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from robot_learning.envs.tasks import TASKS
-from robot_learning.rewards import EmbeddedReward, Quality, quality
+from robot_learning.rewards import EmbeddedReward, PromptedReward, Quality, quality
 from robot_learning.training.reward_frames import Frames, choose_frames, pictures
 from robot_learning.training.reward_labels import SOURCES, playroom_questions
 
 CHUNK = 32
+LoadedReward = EmbeddedReward | PromptedReward  # a `RewardModel` with the book of its questions
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class RewardEvaluation:
 
 
 def evaluate_reward(
-    model: EmbeddedReward,
+    model: LoadedReward,
     roots: Sequence[Path],
     sources: Sequence[str] = SOURCES,
     stride: int = 1,
@@ -96,9 +97,7 @@ def evaluate_reward(
     )
 
 
-def answer_frames(
-    model: EmbeddedReward, frames: Frames, report: Callable[[int], None] = lambda done: None
-) -> np.ndarray:
+def answer_frames(model: LoadedReward, frames: Frames, report: Callable[[int], None] = lambda done: None) -> np.ndarray:
     """P(yes) `(N, Q)` for the frames."""
     answers = []
     for start in range(0, len(frames.rows), CHUNK):
@@ -117,7 +116,7 @@ def runs_of(yes: np.ndarray, consecutive: int) -> np.ndarray:
     return out
 
 
-def _ends(model: EmbeddedReward, frames: Frames, p: np.ndarray, consecutive: int) -> np.ndarray:
+def _ends(model: LoadedReward, frames: Frames, p: np.ndarray, consecutive: int) -> np.ndarray:
     """Episodes with a known own task; those done; called done at a frame where it was not; done but never called so."""
     counts = np.zeros(4, np.int64)
     own = {TASKS[name].instruction: q for q, name in playroom_questions(model.book).items()}
@@ -134,9 +133,7 @@ def _ends(model: EmbeddedReward, frames: Frames, p: np.ndarray, consecutive: int
     return counts
 
 
-def _mistakes(
-    model: EmbeddedReward, chosen: Sequence[Frames], parts: Sequence[np.ndarray], worst: int
-) -> list[Mistake]:
+def _mistakes(model: LoadedReward, chosen: Sequence[Frames], parts: Sequence[np.ndarray], worst: int) -> list[Mistake]:
     """The most wrong answers; of neighbouring frames of an episode only the worst."""
     every = []
     for number, (frames, p) in enumerate(zip(chosen, parts, strict=True)):

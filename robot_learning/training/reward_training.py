@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,9 +27,9 @@ from robot_learning.rewards import (
 )
 from robot_learning.rewards.embedded import make_book
 from robot_learning.rewards.questions import QuestionBook
-from robot_learning.rewards.training import LabelledMaps, TrainedHeads
+from robot_learning.rewards.training import ALWAYS, LabelledMaps, TrainedHeads
 from robot_learning.training.progress import ProgressBar
-from robot_learning.training.reward_frames import Frames, choose_frames, make_maps
+from robot_learning.training.reward_frames import AnsweredFrames, Frames, answered_frames, choose_frames, make_maps
 from robot_learning.training.reward_labels import SOURCES
 
 
@@ -49,6 +49,8 @@ class RewardRun:
     """Where answers come from; later ones override: success (of the frame's own task), simulator, file (labels.csv)."""
     tolerance: float = 0.0
     """Leave out simulated frames in which things so far elsewhere would turn the answer [m]."""
+    uncertain: tuple[Path, ...] = ()
+    """Folders in which the reward node kept pictures; those answered are learned from too (reward label --uncertain)."""
     stride: int = 1
     """Use every n-th labelled frame."""
     frames: int = 6000
@@ -73,8 +75,8 @@ def train_reward(run: RewardRun) -> EmbeddedReward:
         DatasetError, MissingWeightsError: a dataset or a package is missing.
     """
     begun = time.process_time()
-    book, chosen = _labelled(run)
-    data = features_of(run, chosen)
+    book, chosen = labelled(run)
+    data = features_of(run, [*chosen, *answered_frames(run.uncertain, book)])
     seconds = {"features": time.process_time() - begun}
     steps = run.training.steps * run.training.folds
     with ProgressBar("train", steps, "steps") as bar:
@@ -86,18 +88,25 @@ def train_reward(run: RewardRun) -> EmbeddedReward:
     return model
 
 
-def features_of(run: RewardRun, chosen: Sequence[Frames]) -> LabelledMaps:
+def features_of(run: RewardRun, chosen: Sequence[Frames | AnsweredFrames]) -> LabelledMaps:
     """The feature maps of the chosen frames, with a progress bar."""
     with ProgressBar("look", sum(len(frames.rows) for frames in chosen), "frames") as bar:
         return make_maps(chosen, run.network, run.augmentation, run.training.seed, run.cache, bar.update)
 
 
-def _labelled(run: RewardRun) -> tuple[QuestionBook, list[Frames]]:
+def labelled(
+    run: RewardRun, make: Callable[[Sequence[Question]], QuestionBook] = make_book
+) -> tuple[QuestionBook, list[Frames]]:
+    """The questions to learn, as a book that `make` makes, and the frames that answer them.
+
+    Raises:
+        LabelError: no frame answers them. QuestionError: a question is not in the file.
+    """
     every = load_questions(run.questions or paths.config("questions", "playroom.yaml"))
-    book = make_book(every)
+    book = make(every)
     if run.ask:
         asked = dict.fromkeys(book.match(TASKS[a].question if a in TASKS else a).index for a in run.ask)
-        book = make_book([every[index] for index in asked])
+        book = make([every[index] for index in asked])
     chosen = choose_frames(run.dataset, book, run.stride, run.frames, run.labels, run.tolerance)
     if run.ask:
         return book, chosen
@@ -107,7 +116,7 @@ def _labelled(run: RewardRun) -> tuple[QuestionBook, list[Frames]]:
             f"labels: expected a question that {run.episodes} episodes answer with yes and {run.episodes} with no, found none "
             f"in {[str(root) for root in run.dataset]}; add failures, play or labels"
         )
-    book = make_book([every[index] for index in answered])
+    book = make([every[index] for index in answered])
     narrowed = [Frames(f.dataset, f.rows, f.episodes, f.labels[:, answered]) for f in chosen]
     return book, narrowed
 
@@ -125,16 +134,15 @@ def facts_of(
     run: RewardRun, book: QuestionBook, data: LabelledMaps, trained: TrainedHeads, seconds: dict[str, float]
 ) -> dict[str, Any]:
     """Rows of the model card, and the quality on episodes that the answering head had not seen."""
-    calibration = trained.calibration
-    p = calibration.probability(trained.held_out[:, 0])
-    each = {
-        text: quality(p[:, q], data.labels[:, q], calibration.threshold).to_dict() for q, text in enumerate(book.texts)
-    }
-    pooled = quality(p.ravel(), data.labels.ravel(), calibration.threshold)
+    calibration, own = trained.calibration, data.episodes != ALWAYS
+    p, labels = calibration.probability(trained.held_out[own, 0]), data.labels[own]
+    each = {text: quality(p[:, q], labels[:, q], calibration.threshold).to_dict() for q, text in enumerate(book.texts)}
+    pooled = quality(p.ravel(), labels.ravel(), calibration.threshold)
     return {
         "data": ", ".join(str(root) for root in run.dataset),
-        "frames": len(data.labels),
-        "episodes": len(np.unique(data.episodes)),
+        "frames": int(own.sum()),
+        "episodes": len(np.unique(data.episodes[own])),
+        "pictures answered by themselves": int((~own).sum()),
         "labels from": ", ".join(run.labels),
         "answers known": f"{(data.labels >= 0).mean():.0%}",
         "wanted false positives": f"{run.training.false_positive_rate:.1%}",
