@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -22,7 +23,7 @@ from robot_learning.commands import _robot
 from robot_learning.commands.main import INTERRUPTED, OK
 from robot_learning.training.config import FILE, read_plain
 from robot_learning.training.online import RLResult, learn
-from robot_learning.training.practice_env import PLAYROOM, RobotAccess
+from robot_learning.training.practice_env import PLAYROOM, Autonomy, RobotAccess
 from robot_learning.training.rl_config import continuing
 from robot_learning.training.run_state import RunError, load_state
 from robot_learning.training.self_imitation import SelfImitationResult, from_clone, practise
@@ -44,6 +45,8 @@ class Config:
     """Another registered environment than in training; robot_learning/Robot-v0 is a robot on ROS 2."""
     robot: RobotAccess = field(default_factory=RobotAccess)
     """With --env robot_learning/Robot-v0: how to reach the robot."""
+    autonomy: Annotated[Autonomy, tyro.conf.arg(name="")] = field(default_factory=Autonomy)
+    """Practice that nobody resets or judges; for clones."""
     updates_per_step: int | None = None
     """Gradient steps at each step of the environment; as in training when not given. Not for clones."""
     evaluate_every: int | None = None
@@ -75,6 +78,10 @@ def run(config: Config) -> int:
 
 
 def _reinforce(config: Config, base: Path, folder: str) -> RLResult:
+    if config.autonomy != Autonomy():
+        raise RunError(
+            f"{base}: practice without resets or with a reward model is for clones (train bc), not for this run"
+        )
     saved = load_state(base)
     if saved is None:
         raise RunError(
@@ -92,7 +99,8 @@ def _imitate(config: Config, base: Path, folder: str) -> SelfImitationResult:
     changes = {name: getattr(config, name) for name in ("evaluate_every", "evaluate_episodes", "seed")}
     given = {name: value for name, value in changes.items() if value is not None}
     made = from_clone(base, run=folder, online_steps=config.steps, env=config.env or PLAYROOM)
-    return practise(dataclasses.replace(made, robot=config.robot, **given), resume=config.resume)
+    made = dataclasses.replace(made, robot=config.robot, autonomy=config.autonomy, **given)
+    return practise(made, resume=config.resume)
 
 
 def _run_of(path: Path) -> Path:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import mujoco
 import numpy as np
 
 from robot_learning.envs.playroom import Playroom
 from robot_learning.envs.playroom_env import PlayroomEnv
+from robot_learning.envs.scene import SceneError
 
+SCENE = mujoco.mjtState.mjSTATE_INTEGRATION
 HOMING_TICKS = 60
 HOMING_HEIGHT = 0.24  # [m]
 HOME = (0.40, 0.0, HOMING_HEIGHT)  # tool centre point, gripper open [m]
@@ -49,9 +52,31 @@ class ResetFreePlayroomEnv(PlayroomEnv):
         return self.observe(), self.info()
 
     def go_home(self) -> None:
-        """Open the gripper, rise, and drive above the desk; every motion is a bounded action."""
+        """Open the gripper, rise, and drive above the desk; every motion is a bounded action, from where the arm is."""
+        self.room.controller.reset(self.room.joints, self.room.gripper)
         for action in homing(self.room, self.np_random):
             self.room.step(action)
+
+    def scene(self) -> np.ndarray:
+        """The state of arm, furniture and objects, float64; after `restore` the next `reset` does what it would do now."""
+        state = np.empty(mujoco.mj_stateSize(self.room.model, SCENE))
+        mujoco.mj_getState(self.room.model, self.room.data, state, SCENE)
+        return state
+
+    def restore(self, scene: np.ndarray) -> None:
+        """Put everything back as `scene()` had it, also in another process; the next `reset` is then no full one.
+
+        Raises:
+            SceneError: it is the state of another scene.
+        """
+        expected = mujoco.mj_stateSize(self.room.model, SCENE)
+        if scene.shape != (expected,) or not np.isfinite(scene).all():
+            raise SceneError(
+                f"scene: expected {expected} finite numbers, found shape {scene.shape}; it is another room's"
+            )
+        mujoco.mj_setState(self.room.model, self.room.data, scene, SCENE)
+        self.room.refresh()
+        self._begun = True
 
     def info(self) -> dict[str, Any]:
         """As `PlayroomEnv.info`, and the number of full resets after the first."""

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import gymnasium
 import torch
+import tyro
 
 import robot_learning.envs  # noqa: F401  registers the playroom; a robot is registered by who starts the run
 from robot_learning.contract import ENVIRONMENT_STATE, IMAGE_PREFIX, STATE, Contract
 from robot_learning.envs.task_observation import SeededEpisodes, TaskObservation
 from robot_learning.envs.tasks import instruction_of
 from robot_learning.policies import read_checkpoint
+from robot_learning.rewards import load_reward
 from robot_learning.training.evaluation import EvaluationResult, evaluate
+from robot_learning.training.judged import Judged
 from robot_learning.training.pausing import Pausing, tell
+from robot_learning.training.practice_schedule import ScheduleConfig
+from robot_learning.training.reset_free import ResetFree
 from robot_learning.training.run_state import RunError
 
 PLAYROOM, ROBOT = "robot_learning/Playroom-v0", "robot_learning/Robot-v0"
+RESET_FREE = "robot_learning/PlayroomResetFree-v0"
+ROBOT_JUDGE = "a robot's success topic says when the task is done, and its reset service what is reset"
 Config = TypeVar("Config", bound=Any)
+Wrapper = TypeVar("Wrapper", bound=gymnasium.Wrapper[Any, Any, Any, Any])
 
 
 @dataclass(frozen=True)
@@ -45,26 +53,52 @@ class RobotAccess:
     """Practice pauses when a sensor, the safety gate or the verdict has been missing for so long [s]."""
 
 
+@dataclass(frozen=True)
+class Autonomy:
+    """Practice in the simulated playroom as on a robot that nobody watches."""
+
+    reset_free: bool = False
+    """Objects stay where they are between episodes; tasks take turns, such as a task and its reverse."""
+    reward: str = ""
+    """Folder of a reward model that judges by the pictures instead of the simulator (robot-learning reward train)."""
+    consecutive: int = 2
+    """Frames in a row that the reward model must call a success."""
+    episode_steps: int = 100
+    """Reset-free: control ticks after which an episode is truncated."""
+    schedule: Annotated[ScheduleConfig, tyro.conf.arg(name="")] = field(default_factory=ScheduleConfig)
+    """Reset-free: what is done when the robot gets nowhere."""
+
+
 def on_robot(env: str) -> bool:
     """Whether the environment of this name is a robot: not to be reset by seed, and without object state or simulator."""
     return env == ROBOT
 
 
 def make_practice_env(
-    env: str, tasks: Sequence[str], cameras: Sequence[str], image_size: int, robot: RobotAccess
+    env: str,
+    tasks: Sequence[str],
+    cameras: Sequence[str],
+    image_size: int,
+    robot: RobotAccess,
+    autonomy: Autonomy | None = None,
 ) -> gymnasium.Env[Any, Any]:
     """The environment by its registered name, with the arguments of its kind; it has a `contract`.
 
     Args:
         tasks: the first is the one it starts with; cameras: pictures to observe, image_size: theirs in the playroom [pixels].
         robot: for Robot-v0 only, whose pictures are as its contract says.
+        autonomy: for the playroom only: who judges, and whether anybody resets.
 
     Raises:
         RunError: there is no such environment, it is of another kind, or nothing would tell success.
     """
     try:
         if on_robot(env):
+            if autonomy is not None and autonomy != Autonomy():
+                raise RunError(f"--reset-free and --reward are for {PLAYROOM}; {ROBOT_JUDGE}")
             return Pausing(_make_robot(env, tasks, cameras, robot))
+        if autonomy is not None and (autonomy.reset_free or autonomy.reward):
+            return _make_autonomous(env, tasks, cameras, image_size, autonomy)
         return gymnasium.make(env, task=tasks[0], cameras=tuple(cameras), image_size=image_size)
     except gymnasium.error.Error as error:
         raise RunError(f"env {env!r} cannot be made: {error}") from error
@@ -73,6 +107,22 @@ def make_practice_env(
             f"env {env!r} does not take a task and cameras ({error}); use {PLAYROOM}, {ROBOT}, or the "
             "Python interface for environments of your own: docs/offline_to_online.md"
         ) from error
+
+
+def _make_autonomous(
+    env: str, tasks: Sequence[str], cameras: Sequence[str], image_size: int, autonomy: Autonomy
+) -> gymnasium.Env[Any, Any]:
+    if env != PLAYROOM:
+        raise RunError(f"--reset-free and --reward are for {PLAYROOM}, found env {env!r}")
+    reward = load_reward(autonomy.reward) if autonomy.reward else None
+    seen = tuple(dict.fromkeys([*cameras, *(reward.cameras if reward else ())]))
+    look: dict[str, Any] = {"task": tasks[0], "cameras": seen, "image_size": image_size}
+    if not autonomy.reset_free:
+        assert reward is not None
+        return Judged(gymnasium.make(env, **look), reward, tasks, autonomy.consecutive)
+    made = gymnasium.make(RESET_FREE, max_episode_steps=autonomy.episode_steps, **look)
+    judged = Judged(made, reward, tasks, autonomy.consecutive) if reward else made
+    return ResetFree(judged, tasks, autonomy.schedule)
 
 
 def _make_robot(env: str, tasks: Sequence[str], cameras: Sequence[str], robot: RobotAccess) -> gymnasium.Env[Any, Any]:
@@ -163,8 +213,13 @@ def stop_waiting_when(env: gymnasium.Env[Any, Any], stop: Callable[[], bool]) ->
 
 
 def _pausing(env: gymnasium.Env[Any, Any]) -> Pausing | None:
+    return find_wrapper(env, Pausing)
+
+
+def find_wrapper(env: gymnasium.Env[Any, Any], kind: type[Wrapper]) -> Wrapper | None:
+    """The wrapper of this kind around an environment, if there is one."""
     while isinstance(env, gymnasium.Wrapper):
-        if isinstance(env, Pausing):
+        if isinstance(env, kind):
             return env
         env = env.env
     return None

@@ -17,7 +17,9 @@ from robot_learning.data.view import find_camera
 from robot_learning.rewards import AugmentationConfig, EmbeddedConfig, LabelError, LabelledMaps, QuestionBook
 from robot_learning.rewards.augmentation import moved, recoloured
 from robot_learning.rewards.embedded import FeatureExtractor
+from robot_learning.rewards.training import ALWAYS
 from robot_learning.training.reward_labels import SOURCES, label_matrix
+from robot_learning.training.uncertain import AnsweredPictures
 
 CHUNK = 8  # frames between two reports
 Report = Callable[[int, str], None]
@@ -31,6 +33,30 @@ class Frames:
     rows: np.ndarray
     episodes: np.ndarray
     labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class AnsweredFrames:
+    """Pictures that a person answered by themselves, as `Frames`: of no episode, -1."""
+
+    dataset: AnsweredPictures
+    rows: np.ndarray
+    episodes: np.ndarray
+    labels: np.ndarray
+
+
+def answered_frames(roots: Sequence[Path], book: QuestionBook) -> list[AnsweredFrames]:
+    """The answered pictures of folders of the reward node; folders without an answer are left out.
+
+    Raises:
+        LabelError: there is no such folder.
+    """
+    found = [AnsweredPictures(root, book) for root in roots]
+    return [
+        AnsweredFrames(kept, np.arange(kept.num_frames), np.full(kept.num_frames, ALWAYS), kept.labels)
+        for kept in found
+        if kept.num_frames
+    ]
 
 
 def choose_frames(
@@ -73,7 +99,7 @@ def choose_frames(
 
 
 def make_maps(
-    chosen: Sequence[Frames],
+    chosen: Sequence[Frames | AnsweredFrames],
     config: EmbeddedConfig,
     augmentation: AugmentationConfig,
     seed: int = 0,
@@ -98,20 +124,22 @@ def make_maps(
         done += len(frames.rows)
         report(done, "features")
         parts.append(maps)
-        episodes.append(frames.episodes + first)
+        episodes.append(np.where(frames.episodes == ALWAYS, ALWAYS, frames.episodes + first))
         first += frames.dataset.num_episodes
     labels = np.concatenate([frames.labels for frames in chosen])
     return LabelledMaps(parts[0] if len(parts) == 1 else np.concatenate(parts), labels, np.concatenate(episodes))
 
 
-def pictures(frames: Frames, cameras: Sequence[str], rows: slice | np.ndarray) -> list[np.ndarray]:
-    """The pictures `(n, H, W, 3)` of some of the frames, for each camera. Raises `DatasetError`."""
+def pictures(frames: Frames | AnsweredFrames, cameras: Sequence[str], rows: slice | np.ndarray) -> list[np.ndarray]:
+    """The pictures `(n, H, W, 3)` of some of the frames, for each camera. Raises `DatasetError`, `LabelError`."""
+    if isinstance(frames, AnsweredFrames):
+        return [frames.dataset.images(camera, frames.rows[rows]) for camera in cameras]
     keys = [find_camera(frames.dataset, IMAGE_PREFIX + camera) for camera in cameras]
     return [frames.dataset.images(key, frames.rows[rows]) for key in keys]
 
 
 def _maps(
-    frames: Frames,
+    frames: Frames | AnsweredFrames,
     extractor: FeatureExtractor,
     config: EmbeddedConfig,
     augmentation: AugmentationConfig,
@@ -138,13 +166,14 @@ def _maps(
     return np.concatenate(blocks)
 
 
-def _key(frames: Frames, config: EmbeddedConfig, augmentation: AugmentationConfig, seed: int) -> str:
+def _key(frames: Frames | AnsweredFrames, config: EmbeddedConfig, augmentation: AugmentationConfig, seed: int) -> str:
     """A name that changes with whatever the maps depend on."""
     facts = {
         "dataset": str(frames.dataset.root.resolve()),
         "frames": hashlib.sha256(frames.rows.astype("<i8").tobytes()).hexdigest(),
         "first": hashlib.sha256(pictures(frames, config.cameras, slice(0, 1))[0].tobytes()).hexdigest(),
         "total": frames.dataset.num_frames,
+        "names": [w.picture for w in frames.dataset.wanted] if isinstance(frames, AnsweredFrames) else [],
         "cameras": config.cameras,
         "size": config.image_size,
         "augmentation": asdict(augmentation),

@@ -35,11 +35,14 @@ from robot_learning.policies import Checkpoint, ChunkPolicy, load_policy, read_c
 from robot_learning.training.config import begin_or_resume, read_as, read_config, save_plain
 from robot_learning.training.interrupt import StopRequest
 from robot_learning.training.metrics import MetricsLog
+from robot_learning.training.pausing import tell
 from robot_learning.training.practice_env import (
     PLAYROOM,
+    Autonomy,
     RobotAccess,
     contract_of,
     evaluate_between,
+    find_wrapper,
     in_turn,
     make_practice_env,
     on_robot,
@@ -49,7 +52,9 @@ from robot_learning.training.practice_env import (
     stop_waiting_when,
     without_simulator,
 )
+from robot_learning.training.practice_schedule import Attempt
 from robot_learning.training.progress import Preparation, ProgressBar
+from robot_learning.training.reset_free import ResetFree
 from robot_learning.training.run_state import RunError
 
 PRACTICE, ROUNDS = "practice", "rounds"
@@ -74,6 +79,8 @@ class SelfImitationRun:
     """Registered environment to practise in; robot_learning/Robot-v0 is a robot on ROS 2."""
     robot: RobotAccess = field(default_factory=RobotAccess)
     """With robot_learning/Robot-v0: how to reach the robot."""
+    autonomy: Annotated[Autonomy, tyro.conf.arg(name="")] = field(default_factory=Autonomy)
+    """Practice that nobody resets or judges."""
     tasks: tuple[str, ...] = ("open_drawer",)
     """Tasks to learn; on a robot any instruction. Several take turns."""
     cameras: tuple[str, ...] = ("front", "wrist")
@@ -170,7 +177,7 @@ def practise(config: SelfImitationRun, resume: bool = False) -> SelfImitationRes
     require_real(config.env, config.bc.input_keys([]), f"a clone with inputs {config.bc.inputs!r}")
     torch.set_num_threads(config.threads)
     cameras = config.cameras if config.bc.inputs == "images" else ()
-    env = make_practice_env(config.env, config.tasks, cameras, config.image_size, config.robot)
+    env = make_practice_env(config.env, config.tasks, cameras, config.image_size, config.robot, config.autonomy)
     try:
         if config.start:
             require_serves(env, config.env, Path(config.start))
@@ -199,12 +206,22 @@ class _Loop:
         self.contract.require(self.demonstrated.contract, f"the data {', '.join(config.dataset)}")
         self.lengths: list[int] = []
         self.successes: list[bool] = []
+        self.alone = find_wrapper(self.env, ResetFree)
         if (run / PRACTICE).exists():
             practised = Dataset(run / PRACTICE)
             self.lengths = [int(b - a) for a, b in practised.episode_ranges]
             self.successes = practised.episode_success.tolist()
+            self._recall(practised)
         self.rate: float | None = None
         self._features: FrozenFeatures | None = None
+
+    def _recall(self, practised: Dataset) -> None:
+        """Where practice without resets stood."""
+        if self.alone is not None:
+            told = [practised.episode_info(episode) for episode in range(practised.num_episodes)]
+            past = [Attempt(i["task"], s, i["before"]) for i, s in zip(told, self.successes, strict=True)]
+            if not self.alone.recall(self.run, past):
+                tell("The scene was not kept, so practice begins with a full reset, counted as an intervention.")
 
     @property
     def steps(self) -> int:
@@ -256,7 +273,8 @@ class _Loop:
                 recent = self.successes[-RECENT:]
                 bar.update(self.steps, f"success {sum(recent)}/{len(recent)}" if recent else "")
                 if recent:
-                    self._log.log(self.steps, {"practice/success": sum(recent) / len(recent)})
+                    asked = {} if self.alone is None else {"practice/interventions": self.alone.interventions}
+                    self._log.log(self.steps, {"practice/success": sum(recent) / len(recent), **asked})
         return True
 
     def _episode(self, policy: ChunkPolicy, writer: DatasetWriter, stop: StopRequest) -> bool:
@@ -271,7 +289,7 @@ class _Loop:
             return False
         policy.reset()
         explore = Exploration(self.config.settings, len(self.contract.action.names), self.config.seed, number)
-        over, solved, length, taken, rest = False, False, 0, 0, self.config.settings.linger
+        over, solved, truly, length, taken, rest = False, False, False, 0, 0, self.config.settings.linger
         while not over:
             wanted = explore(policy.predict(observation, info["instruction"]))
             following, reward, terminated, truncated, info = self.env.step(wanted)
@@ -281,6 +299,7 @@ class _Loop:
             taken += int("action_taken" in info)
             policy.carried_out(action)
             solved, length = solved or bool(info["is_success"]), length + 1
+            truly = truly or bool(info.get("true_success"))
             rest -= int(solved)
             over = rest < 0 or truncated or (terminated and not solved)
             outcome = {
@@ -295,9 +314,15 @@ class _Loop:
             writer.discard_episode()
             return True
         facts = {"episode": number, "source": "practice", "noisy": explore.noisy}
-        writer.save_episode(success=solved, info={**facts, **({"not_its_own_actions": taken} if taken else {})})
+        facts |= {"not_its_own_actions": taken} if taken else {}
+        facts |= {"true_success": truly} if "true_success" in info else {}
+        if self.alone is not None:
+            facts |= {"task": info["task"], "before": self.alone.ended(info["task"], solved)}
+        writer.save_episode(success=solved, info=facts)
         self.lengths.append(length)
         self.successes.append(solved)
+        if self.alone is not None:
+            self.alone.save(self.run, len(self.lengths))
         return True
 
     # --- training -----------------------------------------------------------------------------------------------------------

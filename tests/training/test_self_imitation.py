@@ -21,6 +21,8 @@ from robot_learning.policies import load_policy, read_checkpoint
 from robot_learning.training import self_imitation
 from robot_learning.training.collection import collect_demonstrations
 from robot_learning.training.metrics import read_metrics
+from robot_learning.training.practice_env import Autonomy
+from robot_learning.training.practice_schedule import ScheduleConfig
 from robot_learning.training.run_state import RunError
 from robot_learning.training.self_imitation import SelfImitationRun, practise, read_run
 
@@ -119,6 +121,36 @@ def test_a_killed_run_goes_on_to_the_very_same(config: SelfImitationRun, tmp_pat
         child.wait()
     assert practise(config, resume=True).finished
     assert same(config, straight)
+
+
+def test_practice_that_nobody_resets_goes_on_to_the_very_same(
+    config: SelfImitationRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = tmp_path / "both"
+    collect_demonstrations(both, {"close_sliding": 0, "open_sliding": 3}, episodes=3, cameras=())
+    config = dataclasses.replace(
+        config, dataset=(str(both),), tasks=("close_sliding", "open_sliding"),
+        autonomy=Autonomy(reset_free=True, episode_steps=30, schedule=ScheduleConfig(stir_after=2, ask_after=5)),
+    )  # fmt: skip
+    straight = dataclasses.replace(config, run=str(tmp_path / "straight"))
+    practise(straight)
+    real, calls = self_imitation._Loop._episode, []
+
+    def interrupted(self, *arguments):
+        calls.append(1)
+        if len(calls) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(self_imitation._Loop, "_episode", interrupted)
+        assert not practise(config).finished
+    assert practise(config, resume=True).finished
+    assert same(config, straight)
+    practised = Dataset(Path(config.run) / "practice")
+    told = [practised.episode_info(episode) for episode in range(practised.num_episodes)]
+    assert {"home", "stir"} <= {info["before"] for info in told}
+    assert [info["task"].replace("_", " the ") + " door" for info in told] == practised.episode_tasks
 
 
 def test_a_clone_is_practised_with_by_finetune(doors: Path, tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""What a robot that nobody resets tries next: forward, backward, forward again, and what it does when it is stuck.
+
+Source: RoboFuME (Yang et al. 2024, arXiv 2310.15145, section III-D) alternates the two directions of a task at each success.
+Here any cycle of tasks may take turns, what is done already is passed over, and a robot that gets nowhere first tries something
+else, then stirs the scene, and only then asks a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+HOME, STIR, PERSON = "home", "stir", "person"  # what is done before an episode; each does what the ones before it do
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """When a robot that gets nowhere does something else."""
+
+    retries: int = 2
+    """Failures in a row at one task after which the next has its turn."""
+    stir_after: int = 4
+    """Failures in a row after which the arm moves about at random near the objects; again after as many more."""
+    ask_after: int = 12
+    """Failures in a row after which a person is asked to put the scene in order; 0: never."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An episode of the past: its task, whether it succeeded, and what was done before it."""
+
+    task: str
+    solved: bool
+    before: str = HOME
+
+
+class PracticeSchedule:
+    """Decides from the past alone, so that practice that was stopped goes on as it would have.
+
+    Args:
+        tasks: the cycle, such as a task and its reverse.
+    """
+
+    def __init__(self, tasks: Sequence[str], config: ScheduleConfig) -> None:
+        self.tasks, self.config = list(tasks), config
+
+    def before(self, past: Sequence[Attempt]) -> str:
+        """What to do before the next episode: `HOME`, `STIR` or `PERSON`."""
+        stuck = self.failures(past)
+        if self.config.ask_after and stuck >= self.config.ask_after:
+            return PERSON
+        return STIR if stuck and stuck % self.config.stir_after == 0 else HOME
+
+    def choose(self, past: Sequence[Attempt], done: Mapping[str, bool]) -> str:
+        """The task of the next episode, given which goals (by task) seem to be reached already; none need be told.
+
+        After failures at every task the answers are not believed any more: one of them must be wrong.
+        """
+        order = self._order(past)
+        believed = self.failures(past) < self.config.retries * len(self.tasks)
+        return next((task for task in order if not (believed and done.get(task, False))), order[0])
+
+    def failures(self, past: Sequence[Attempt]) -> int:
+        """How many episodes have failed in a row since the last success or help by a person."""
+        count = 0
+        for attempt in reversed(past):
+            if attempt.solved:
+                break
+            count += 1
+            if attempt.before == PERSON:
+                break
+        return count
+
+    def _order(self, past: Sequence[Attempt]) -> list[str]:
+        """The tasks, the one whose turn it is first."""
+        if not past:
+            return self.tasks
+        last, tried = past[-1].task, 0
+        for attempt in reversed(past):
+            if attempt.solved or attempt.task != last:
+                break
+            tried += 1
+        again = 0 < tried < self.config.retries
+        first = (self.tasks.index(last) + (not again)) % len(self.tasks)
+        return self.tasks[first:] + self.tasks[:first]

@@ -1,0 +1,109 @@
+"""Practice without resets in the simulated playroom: which task comes next, and what is done when the robot is stuck."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from robot_learning.data.files import write_atomic
+from robot_learning.envs.reset_free import ResetFreePlayroomEnv
+from robot_learning.envs.tasks import task as find_task
+from robot_learning.training.judged import Judged
+from robot_learning.training.practice_schedule import PERSON, STIR, Attempt, PracticeSchedule, ScheduleConfig
+
+SCENE = "scene.npy"
+STIR_TICKS, STIR_HEIGHT = 30, 0.05  # [m]
+
+
+class ResetFree(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Objects stay where they are between episodes; the arm goes home by itself, looks, and takes up the task that is next.
+
+    A full reset comes with the first episode, and when the schedule asks for a person. `info["before"]` says what was done
+    before an episode: "home", "stir" or "person". The task that `reset` is asked for is ignored.
+
+    Attributes:
+        past: the episodes so far; tell `ended` of each.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], tasks: Sequence[str], config: ScheduleConfig) -> None:
+        super().__init__(env)
+        self.schedule = PracticeSchedule(tasks, config)
+        self.past: list[Attempt] = []
+        self._before, self._lost = "", False
+
+    @property
+    def room(self) -> ResetFreePlayroomEnv:
+        """The environment at the bottom."""
+        env = self.env.unwrapped
+        assert isinstance(env, ResetFreePlayroomEnv)
+        return env
+
+    @property
+    def interventions(self) -> int:
+        """How often a person was asked so far."""
+        return sum(attempt.before == PERSON for attempt in self.past)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Go home (stir, or ask a person, before), look, and choose the task."""
+        self._before = PERSON if self._lost else self.schedule.before(self.past)
+        self._lost = False
+        first = self.schedule.choose(self.past, {})
+        if self._before == STIR:
+            self.stir(np.random.default_rng(seed))
+        observation, info = self.env.reset(seed=seed, options={"task": first, "full_reset": self._before == PERSON})
+        task = self.schedule.choose(self.past, self._done(observation))
+        self.room.set_task(task)
+        told = {"task": task, "instruction": self.room.task.instruction, "before": self._before}
+        return observation, {**info, **told}
+
+    def stir(self, rng: np.random.Generator) -> None:
+        """Move about at random, low above the desk: what lies in a corner may come out of it."""
+        room = self.room.room
+        room.controller.reset(room.joints, room.gripper)
+        value = np.zeros(5)
+        for _ in range(STIR_TICKS):
+            value = 0.8 * value + 0.6 * rng.standard_normal(5)
+            pull = np.array([0, 0, -0.5 if room.tcp[2] > STIR_HEIGHT else 0.3, 0, 0])
+            room.step(np.clip(value + pull, -1, 1).astype(np.float32))
+
+    def ended(self, task: str, solved: bool) -> str:
+        """Note how the episode went; returns what was done before it."""
+        self.past.append(Attempt(task, solved, self._before))
+        return self._before
+
+    def save(self, run: Path, episodes: int) -> None:
+        """Keep the scene after so many episodes, whole or not at all."""
+        write_atomic(run / SCENE, partial(_save, np.append(float(episodes), self.room.scene())))
+
+    def recall(self, run: Path, past: Sequence[Attempt]) -> bool:
+        """Go on after the episodes of the `past`; whether the scene is the one they left.
+
+        Where it was not kept, the first reset is a full one and counts as help by a person.
+        """
+        self.past, self._lost = list(past), bool(past)
+        try:
+            kept = np.load(run / SCENE, allow_pickle=False)
+        except (OSError, ValueError):
+            return not self._lost
+        if kept.ndim == 1 and kept[0] == len(self.past):
+            self.room.restore(kept[1:])
+            self._lost = False
+        return not self._lost
+
+    def _done(self, observation: dict[str, np.ndarray]) -> dict[str, bool]:
+        env: gymnasium.Env[Any, Any] = self.env
+        while isinstance(env, gymnasium.Wrapper):
+            if isinstance(env, Judged):
+                return env.done(observation)
+            env = env.env
+        return {name: bool(find_task(name).success(self.room.room)) for name in self.schedule.tasks}
+
+
+def _save(values: np.ndarray, path: Path) -> None:
+    with path.open("wb") as file:  # np.save would add .npy to the name
+        np.save(file, values)

@@ -1,0 +1,59 @@
+"""What a robot that nobody resets tries next."""
+
+import pytest
+
+from robot_learning.training.practice_schedule import HOME, PERSON, STIR, Attempt, PracticeSchedule, ScheduleConfig
+
+OPEN, CLOSE = "open_drawer", "close_drawer"
+CONFIG = ScheduleConfig(retries=2, stir_after=3, ask_after=6)
+
+
+@pytest.fixture
+def schedule() -> PracticeSchedule:
+    return PracticeSchedule([OPEN, CLOSE], CONFIG)
+
+
+def failed(*tasks: str) -> list[Attempt]:
+    return [Attempt(task, False) for task in tasks]
+
+
+def test_it_begins_with_the_first_task(schedule: PracticeSchedule) -> None:
+    assert schedule.choose([], {}) == OPEN and schedule.before([]) == HOME
+
+
+def test_a_success_is_followed_by_the_way_back(schedule: PracticeSchedule) -> None:
+    assert schedule.choose([Attempt(OPEN, True)], {}) == CLOSE
+    assert schedule.choose([Attempt(OPEN, True), Attempt(CLOSE, True)], {}) == OPEN
+
+
+def test_a_failure_is_tried_again_and_then_the_next_task_has_its_turn(schedule: PracticeSchedule) -> None:
+    assert schedule.choose(failed(OPEN), {}) == OPEN
+    assert schedule.choose(failed(OPEN, OPEN), {}) == CLOSE
+
+
+def test_what_is_done_already_is_passed_over(schedule: PracticeSchedule) -> None:
+    assert schedule.choose([], {OPEN: True, CLOSE: False}) == CLOSE
+
+
+def test_where_everything_seems_done_the_turn_decides(schedule: PracticeSchedule) -> None:
+    assert schedule.choose([], {OPEN: True, CLOSE: True}) == OPEN
+
+
+def test_after_failures_all_around_the_answers_are_not_believed(schedule: PracticeSchedule) -> None:
+    past = failed(OPEN, OPEN, CLOSE, CLOSE)
+    assert schedule.choose(past, {OPEN: True, CLOSE: False}) == OPEN
+
+
+def test_stuck_it_stirs_and_then_asks_a_person(schedule: PracticeSchedule) -> None:
+    assert [schedule.before(failed(*[OPEN] * n)) for n in range(7)] == [HOME, HOME, HOME, STIR, HOME, HOME, PERSON]
+
+
+def test_after_help_or_success_the_count_begins_anew(schedule: PracticeSchedule) -> None:
+    helped = [*failed(*[OPEN] * 6), Attempt(OPEN, False, PERSON)]
+    assert schedule.failures(helped) == 1
+    assert schedule.failures([*failed(OPEN, OPEN), Attempt(CLOSE, True)]) == 0
+
+
+def test_a_person_may_never_be_asked() -> None:
+    schedule = PracticeSchedule([OPEN], ScheduleConfig(stir_after=50, ask_after=0))
+    assert schedule.before(failed(*[OPEN] * 49)) == HOME

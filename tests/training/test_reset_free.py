@@ -1,0 +1,89 @@
+"""Practice without resets in the playroom."""
+
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+import robot_learning.envs  # noqa: F401  registers the playroom
+from robot_learning.training.practice_schedule import PERSON, Attempt, ScheduleConfig
+from robot_learning.training.reset_free import SCENE, ResetFree
+
+TASKS = ["open_drawer", "close_drawer"]
+
+
+@pytest.fixture
+def env():
+    env = make()
+    yield env
+    env.close()
+
+
+def make(**config: int) -> ResetFree:
+    return ResetFree(gymnasium.make("robot_learning/PlayroomResetFree-v0"), TASKS, ScheduleConfig(**config))
+
+
+def test_objects_stay_and_the_task_follows_from_what_is_seen(env: ResetFree) -> None:
+    env.reset(seed=0)
+    env.ended("open_drawer", False)
+    env.room.room.set_joint("drawer", 0.149)
+    env.room.room.forward()
+    _, info = env.reset(seed=1)
+    assert info["task"] == "close_drawer" and info["instruction"] == "close the drawer"
+    assert env.room.room.joint("drawer") > 0.13
+
+
+def test_after_many_failures_a_person_resets_everything() -> None:
+    env = make(ask_after=2)
+    env.reset(seed=0)
+    desk = env.room.room.pose("desk")[0]
+    for number in range(2):
+        env.ended("open_drawer", False)
+        _, info = env.reset(seed=number + 1)
+    assert info["before"] == PERSON and not np.allclose(env.room.room.pose("desk")[0], desk)
+    env.ended("open_drawer", True)
+    assert env.interventions == 1
+    env.close()
+
+
+def test_stirring_moves_the_arm_and_no_furniture(env: ResetFree) -> None:
+    env.reset(seed=0)
+    tcp, desk = env.room.room.tcp, env.room.room.pose("desk")[0]
+    env.stir(np.random.default_rng(0))
+    assert np.linalg.norm(env.room.room.tcp - tcp) > 0.02
+    assert np.array_equal(env.room.room.pose("desk")[0], desk)
+
+
+def go_on(env: ResetFree) -> np.ndarray:
+    env.reset(seed=7)
+    for _ in range(5):
+        observation = env.step(np.full(5, 0.4, np.float32))[0]
+    return observation["observation.environment_state"]
+
+
+def test_a_kept_scene_goes_on_exactly(env: ResetFree, tmp_path: Path) -> None:
+    env.reset(seed=0)
+    for _ in range(20):
+        env.step(np.array([0.3, 0.2, -1, 0.1, 1], np.float32))
+    env.ended("open_drawer", False)
+    env.save(tmp_path, 1)
+    there = make()
+    assert there.recall(tmp_path, [Attempt("open_drawer", False)])
+    assert np.array_equal(go_on(there), go_on(env))
+    there.close()
+
+
+@pytest.mark.parametrize("damage", ["missing", "older", "garbage"])
+def test_without_its_scene_help_is_counted(env: ResetFree, tmp_path: Path, damage: str) -> None:
+    env.reset(seed=0)
+    env.save(tmp_path, 1)
+    if damage == "garbage":
+        (tmp_path / SCENE).write_bytes(b"\x93NUMPY nonsense")
+    if damage == "missing":
+        (tmp_path / SCENE).unlink()
+    past = [Attempt("open_drawer", True)] * (2 if damage == "older" else 1)
+    there = make()
+    assert not there.recall(tmp_path, past)
+    assert there.reset(seed=1)[1]["before"] == PERSON
+    there.close()
