@@ -8,14 +8,14 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from robot_learning.control.homing import Home
 from robot_learning.envs.playroom import Playroom
 from robot_learning.envs.playroom_env import PlayroomEnv
 from robot_learning.envs.scene import SceneError
 
 SCENE = mujoco.mjtState.mjSTATE_INTEGRATION
 HOMING_TICKS = 60
-HOMING_HEIGHT = 0.24  # [m]
-HOME = (0.40, 0.0, HOMING_HEIGHT)  # tool centre point, gripper open [m]
+HOME = (0.40, 0.0, 0.24)  # tool centre point, gripper open [m]
 
 
 class ResetFreePlayroomEnv(PlayroomEnv):
@@ -85,19 +85,12 @@ class ResetFreePlayroomEnv(PlayroomEnv):
 
 def homing(room: Playroom, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Actions `(5,)` that open the gripper, lift the hand and drive it above the desk; carry out each before the next."""
-    scale = np.array(room.contract.action.scale)
-    goal = np.array(HOME) + rng.uniform(-0.04, 0.04, 3) * (1, 2, 1)
-    yaw = rng.uniform(-0.3, 0.3)
+    scale, home = np.array(room.contract.action.scale), Home(HOME).scattered(rng)
     for _ in range(HOMING_TICKS):
-        tcp = room.tcp
-        step = goal - tcp
-        if tcp[2] < HOMING_HEIGHT - 0.08:
-            step[:2] = 0.0  # out of drawer and shelf first
-        turn = (yaw - room.tcp_yaw + np.pi) % (2 * np.pi) - np.pi
-        if np.linalg.norm(goal - tcp) < 0.01 and abs(turn) < 0.05:
+        action = home.action(room.tcp, room.tcp_yaw, scale)
+        if action is None:
             return
-        move = np.append(step, turn) / scale[:4]
-        yield np.append(np.clip(move, -1, 1), -1.0).astype(np.float32)
+        yield action
 
 
 def _seeded(seed: int) -> tuple[np.random.Generator, int]:

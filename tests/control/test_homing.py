@@ -1,0 +1,46 @@
+"""The way home, on a hand that moves as it is told."""
+
+import numpy as np
+import pytest
+
+from robot_learning.control.homing import Home
+
+SCALE = np.array([0.03, 0.03, 0.03, 0.25, 0.5])
+
+
+def walk(home: Home, tcp: np.ndarray, yaw: float) -> list[tuple[np.ndarray, float]]:
+    """Every pose on the way, the last one home."""
+    way = [(tcp, yaw)]
+    for _ in range(100):
+        action = home.action(*way[-1], SCALE)
+        if action is None:
+            return way
+        assert np.abs(action).max() <= 1
+        way.append((way[-1][0] + action[:3] * SCALE[:3], way[-1][1] + action[3] * SCALE[3]))
+    raise AssertionError("never came home")
+
+
+def test_it_arrives_with_an_open_gripper() -> None:
+    home = Home((0.4, 0.0, 0.24), yaw=0.2)
+    tcp, yaw = walk(home, np.array([0.6, -0.3, 0.2]), -1.0)[-1]
+    assert tcp == pytest.approx(home.position, abs=0.01) and yaw == pytest.approx(0.2, abs=0.05)
+    assert home.action(np.zeros(3), 0.0, SCALE)[4] == -1.0
+
+
+def test_it_rises_before_it_moves_sideways() -> None:
+    way = walk(Home((0.4, 0.0, 0.24)), np.array([0.6, -0.3, 0.0]), 0.0)
+    low = [tcp for tcp, _ in way if tcp[2] < 0.15]
+    assert len(low) > 2 and np.allclose(np.array(low)[:, :2], [0.6, -0.3])
+
+
+def test_it_turns_the_short_way_round() -> None:
+    action = Home((0.0, 0.0, 0.3), yaw=3.0).action(np.array([0.0, 0.0, 0.3]), -3.0, SCALE)
+    assert action is not None and action[3] < 0
+
+
+def test_homes_are_scattered_by_centimetres() -> None:
+    rng = np.random.default_rng(0)
+    homes = np.array([Home((0.4, 0.0, 0.24)).scattered(rng).position for _ in range(200)])
+    assert (np.abs(homes - (0.4, 0.0, 0.24)).max(axis=0) <= [0.04, 0.08, 0.04]).all() and (
+        homes.std(axis=0) > 0.01
+    ).all()
