@@ -56,9 +56,10 @@ def test_held_out_probabilities_are_calibrated(fitted: Fitted) -> None:
 
 
 def test_the_threshold_keeps_to_the_wanted_rate(fitted: Fitted) -> None:
+    """Equal logits may round apart, so by one frame more."""
     data = whispered()
     answers = fitted.calibration.probability(Whisperer().ask(data.look(np.arange(EPISODES * LENGTH)), TEXTS).logits)
-    assert 0.03 < (answers[data.labels == 0] >= fitted.calibration.threshold).mean() < 0.052  # equal logits may round apart
+    assert 0.03 < (answers[data.labels == 0] >= fitted.calibration.threshold).mean() < 0.052
 
 
 def test_the_share_of_yes_and_no_is_reported(fitted: Fitted) -> None:

@@ -27,7 +27,7 @@ from robot_learning.rewards.lora import LoraTraining, add_lora, train_lora
 from robot_learning.rewards.prompted import plain_book
 from robot_learning.rewards.vlm import LocalVlm, LoraConfig, VlmConfig, VlmError
 from robot_learning.rewards.vlm_memory import MemoryShortError, weight_bytes
-from tests.rewards.tiny_vlm import make_tiny_vlm
+from tests.rewards.tiny_vlm import make_tiny_paligemma, make_tiny_vlm
 from tests.rewards.worlds import QUESTIONS
 
 TEXTS = tuple(question.text for question in QUESTIONS)
@@ -128,6 +128,15 @@ def test_a_model_without_a_chat_template_gets_pictures_and_prompt(tmp_path: Path
     words = plain.processor.tokenizer.decode(plain.inputs(pictures(1), TEXTS[0])["input_ids"][0])
     assert words.endswith("answer en is the drawer open ?")
     assert plain.ask(pictures(1), TEXTS).logits.shape == (1, 3)
+
+
+def test_paligemma_gets_the_prompt_it_was_trained_with(tmp_path: Path) -> None:
+    paligemma = LocalVlm(str(make_tiny_paligemma(tmp_path / "paligemma")), config=CPU)
+    words = paligemma.processor.tokenizer.decode(paligemma.inputs(pictures(1), TEXTS[0])["input_ids"][0])
+    assert words.endswith("<image> <bos> answer en is the drawer open ?")
+    together = paligemma.ask(pictures(), TEXTS[:1]).logits
+    alone = [paligemma.ask([camera[row : row + 1] for camera in pictures()], TEXTS[:1]).logits[0] for row in range(3)]
+    np.testing.assert_allclose(together, alone, atol=1e-3)
 
 
 def bright_and_dark(rows: np.ndarray) -> list[np.ndarray]:
