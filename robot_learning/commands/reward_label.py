@@ -4,6 +4,8 @@
     robot-learning reward label datasets/drawer --simulator                    # write down what the simulator knows
     robot-learning reward label datasets/real --episode 3 --start 41 --question "is the drawer open?" --answer yes
     robot-learning reward label datasets/real --csv my_labels.csv              # many at once
+    robot-learning reward label --uncertain runs/uncertain                     # what the reward node was unsure of, and a page
+    robot-learning reward label --uncertain runs/uncertain --picture 20260102-101500-123 --answer no
 
 Label each stretch for every question you can: a model whose frames answer one question only is much worse.
 """
@@ -19,6 +21,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from robot_learning.commands._uncertain import Given, label_uncertain
 from robot_learning.commands.main import OK
 from robot_learning.data import Dataset
 from robot_learning.rewards import LabelError, QuestionBook
@@ -40,14 +43,19 @@ from robot_learning.training.reward_training import known_questions
 class Config:
     """Flags of `robot-learning reward label`."""
 
-    root: tyro.conf.Positional[Path]
+    root: tyro.conf.Positional[Path | None] = None
     """Folder of the dataset."""
+    uncertain: Path | None = None
+    """Instead of a dataset: folder in which the reward node kept pictures (its parameter uncertain_folder)."""
+    picture: str | None = None
+    """With --uncertain, add one answer: the picture it is about, to its own question unless --question asks another."""
     questions: Path | None = None
     """YAML file of questions and their wordings; those of the playroom when absent."""
     simulator: bool = False
     """Add what the recorded state of the simulation says, for every question of the playroom."""
     csv: Path | None = None
-    """Add the lines of this file (episode,from,to,question,answer; frames, `to` exclusive, empty: to the end)."""
+    """Add the lines of this file (episode,from,to,question,answer; frames, `to` exclusive, empty: to the end; with --uncertain
+    picture,question,answer)."""
     episode: int | None = None
     """Add one answer: the episode,"""
     start: int = 0
@@ -62,7 +70,14 @@ class Config:
 
 def run(config: Config) -> int:
     """Add what was given to the file, and print how much of the dataset is answered."""
-    dataset, book = Dataset(config.root), make_book(known_questions(config.questions))
+    if (config.root is None) == (config.uncertain is None):
+        raise LabelError("expected the folder of a dataset, or --uncertain FOLDER, one of the two")
+    book = make_book(known_questions(config.questions))
+    if config.uncertain is not None:
+        label_uncertain(config.uncertain, book, Given(config.csv, config.picture, config.question, config.answer))
+        return OK
+    assert config.root is not None
+    dataset = Dataset(config.root)
     added = [_known(answer, book) for answer in _given(config, dataset, book)]
     check_answers(added, dataset)
     console = Console(highlight=False, soft_wrap=True)

@@ -30,7 +30,7 @@ class Config:
     """Flags of `robot-learning up`."""
 
     name: tyro.conf.Positional[str]
-    """Which graph: sim, teleop, record, policy or robot."""
+    """Which graph: sim, teleop, record, policy, robot or reward."""
     arguments: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """What to choose differently, each as argument:=value."""
     show_args: bool = False

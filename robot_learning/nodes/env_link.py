@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -26,6 +28,8 @@ from robot_learning.nodes.running import make_executor
 from robot_learning.nodes.service_calls import TriggerCaller
 
 SOURCE, HOLD = "env", "hold"
+EPISODE_PATIENCE = 2.0  # [s, wall]
+SILENT = 1.0  # who judges the task does so at each tick; so much later nothing is known of it [s, wall]
 POLL = 0.002  # simulated time is looked at this often while nothing else comes [s]
 
 
@@ -33,7 +37,7 @@ class EnvLink:
     """Collects the contract's streams, success and what the safety gate does; sends actions and the task.
 
     Args:
-        success_topic, reset_service: names, empty for none.
+        success_topic, reset_service, episode_service: names, empty for none.
         person_judges: `success_topic` is silent until the task is done.
     """
 
@@ -45,10 +49,11 @@ class EnvLink:
         reset_service: str,
         use_sim_time: bool,
         person_judges: bool = False,
+        episode_service: str = "",
     ) -> None:
         self.contract, self.success_topic, self.person_judges = contract, success_topic, person_judges
         self.success: bool | None = None
-        self._fresh_success = False
+        self._fresh_success, self._judged = False, 0.0
         self._gate: DiagnosticStatus | None = None
         self._sent: JointState | None = None
         self._assembler = FrameAssembler(contract)
@@ -65,6 +70,7 @@ class EnvLink:
         self._actions = self._node.create_publisher(JointState, f"{SOURCE}/action", reliable(1))
         self._tasks = self._node.create_publisher(String, "task", latched())
         self.reset_service = TriggerCaller(self._node, reset_service) if reset_service else None
+        self._new_episode = TriggerCaller(self._node, episode_service) if episode_service else None
         self._executor = make_executor(self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="ros_env", daemon=True)
@@ -108,7 +114,7 @@ class EnvLink:
 
     def _on_success(self, message: Bool) -> None:
         with self._news:
-            self.success, self._fresh_success = bool(message.data), True
+            self.success, self._fresh_success, self._judged = bool(message.data), True, time.monotonic()
             self._news.notify_all()
 
     def _on_gate(self, message: DiagnosticStatus) -> None:
@@ -143,6 +149,16 @@ class EnvLink:
         with self._news:
             self.success, self._sent = None, None
 
+    def begin_episode(self, stop: Callable[[], bool]) -> None:
+        """Tell whoever judges, if it wants to know, that a new episode begins; what it said before is forgotten.
+
+        Raises:
+            ServiceError: it offers the service but does not answer, so its verdict might still be on the last episode.
+        """
+        if self._new_episode is not None and self._new_episode.is_offered:
+            self._new_episode(EPISODE_PATIENCE, stop)
+        self.forget()
+
     def begin_tick(self) -> None:
         """From here on, what is carried out and said about success belongs to the next step."""
         with self._news:
@@ -160,6 +176,10 @@ class EnvLink:
                 )
         elif self.success_topic and self.success is None:
             lines.append(f"{self.success_topic}: no message; who judges the task? (success_topic='': nobody)")
+        elif self.success_topic and (silent := time.monotonic() - self._judged) > SILENT:
+            lines.append(
+                f"{self.success_topic}: silent for {silent:.1f} s; does the one who judges the task still run, and see?"
+            )
         return lines
 
     def is_something_due(self, frame: Frame, acted: bool) -> bool:

@@ -6,95 +6,19 @@ read it.
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 
 from robot_learning import paths
 from robot_learning.contract import IMAGE_PREFIX, Contract
-from robot_learning.errors import UserError
+from robot_learning.nodes.graph_parts import Argument, Graph, GraphError, Process, Value, Values, read_arguments
 
-Value = bool | int | float | str | list[str]
-Values = Mapping[str, str]  # argument -> what was given or its default
+__all__ = ["GRAPHS", "Argument", "Graph", "GraphError", "Process", "environment", "graph", "read_arguments", "show"]
+
 PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
 PROFILES = (PROFILE, "FASTRTPS_DEFAULT_PROFILES_FILE")  # the second is the name before Kilted
 YES, NO = "true", "false"
 BOOL = (YES, NO)
-
-
-class GraphError(UserError, ValueError):
-    """There is no such graph or argument, or an argument has a value it cannot have."""
-
-
-@dataclass(frozen=True)
-class Argument:
-    """Something a person may choose: `name:=value`. Without a default it must be given; `choices` are all valid values."""
-
-    name: str
-    description: str
-    default: str | None = ""
-    choices: tuple[str, ...] = ()
-
-    def check(self, value: str) -> str:
-        """The value (`GraphError` when it is not one of the choices)."""
-        if self.choices and value not in self.choices:
-            raise GraphError(f"{self.name}:={value}: expected one of {list(self.choices)}")
-        return value
-
-
-@dataclass(frozen=True)
-class Process:
-    """One node in a process of its own.
-
-    Attributes:
-        executable: name of the module in `robot_learning.nodes`, and of the file in `lib/robot_learning`.
-        name: of the node; parameter files and topics below `~` go by it.
-        parameters: by name, after those of `parameter_files`; later ones win.
-        required: when it ends, everything stops; without the others the robot holds where it needs them, and the graph goes on.
-        terminal: it reads the keyboard of the terminal.
-    """
-
-    executable: str
-    name: str
-    parameters: dict[str, Value] = field(default_factory=dict)
-    parameter_files: tuple[str, ...] = ()
-    remappings: tuple[tuple[str, str], ...] = ()
-    required: bool = False
-    terminal: bool = False
-    log_level: str = "info"
-
-
-@dataclass(frozen=True)
-class Graph:
-    """Some nodes that run together, and their arguments."""
-
-    name: str
-    description: str
-    arguments: tuple[Argument, ...]
-    nodes: Callable[[Values], list[Process]]
-
-    def values(self, given: Mapping[str, str]) -> dict[str, str]:
-        """Every argument with its value.
-
-        Raises:
-            GraphError: an argument is unknown, missing, or has a value it cannot have.
-        """
-        known = {argument.name: argument for argument in self.arguments}
-        for name in given:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                raise GraphError(f"{self.name} has no argument {name!r}{hint}\nvalid arguments: {', '.join(known)}")
-        missing = [a.name for a in self.arguments if a.default is None and not given.get(a.name)]
-        if missing:
-            lines = "\n".join(f"  {name}:=...   {known[name].description}" for name in missing)
-            raise GraphError(f"{self.name} needs a value for\n{lines}")
-        return {name: a.check(given.get(name, a.default or "")) for name, a in known.items()}
-
-    def processes(self, given: Mapping[str, str]) -> list[Process]:
-        """What to start for these arguments (`GraphError`, `ContractError`)."""
-        return self.nodes(self.values(given))
 
 
 def environment() -> dict[str, str]:
@@ -102,17 +26,6 @@ def environment() -> dict[str, str]:
     if any(os.environ.get(name) for name in PROFILES):
         return {}
     return {PROFILE: str(paths.config("fastdds.xml"))}
-
-
-def read_arguments(words: Sequence[str]) -> dict[str, str]:
-    """`["task:=open_drawer"]` as a mapping (`GraphError`)."""
-    given = {}
-    for word in words:
-        name, separator, value = word.partition(":=")
-        if not separator or not name:
-            raise GraphError(f"expected name:=value, found {word!r}")
-        given[name] = value
-    return given
 
 
 def graph(name: str) -> Graph:
@@ -144,6 +57,11 @@ REAL = (
     Argument("cameras", "Real robot: start our camera nodes; false where drivers publish the pictures", YES, BOOL),
 )
 ROBOT = Argument("robot", "The simulated playroom, or a real robot under ros2_control", "sim", ("sim", "real"))
+REWARD = (
+    Argument("reward", "Folder of a reward model that judges success from the pictures; empty: none does"),
+    Argument("question", "Reward model: the question to keep to, whatever the task; empty: that of the task"),
+    Argument("uncertain", "Reward model: folder to keep the pictures in that it was least sure of; empty: none"),
+)
 RECORDING = (
     Argument("environment_state", "Simulation: record the state of the objects as well", NO, BOOL),
     Argument("bags", "Keep the raw messages of each episode in a bag below the dataset", YES, BOOL),
@@ -177,6 +95,15 @@ def _instruction(task: str) -> str:
     return TASKS[task].instruction if task in TASKS else task
 
 
+def _question(task: str) -> str:
+    """What a reward model is asked about a playroom task, given by name or instruction; empty for other tasks."""
+    if not task:
+        return ""
+    from robot_learning.envs.tasks import TASKS
+
+    return next((known.question for name, known in TASKS.items() if task in (name, known.instruction)), "")
+
+
 def _playroom_task(task: str) -> str:
     """The playroom's name of a task given by name or instruction (`GraphError`)."""
     from robot_learning.envs.tasks import TASKS
@@ -205,12 +132,14 @@ def _process(
         files.append(_file("params_file", values["params_file"]))
     # rclpy listens to the one absolute /clock: a robot with a namespace has its own clock
     clock = (("/clock", "clock"),) if simulated and values["namespace"] else ()
+    # where a reward model judges, what the simulation knows of success is not for the others
+    judged = (("success", "sim_robot/success"),) if executable == "sim_robot" and values.get("reward") else ()
     return Process(
         executable,
         name or executable,
         {**shared, **parameters},
         tuple(files),
-        clock,
+        (*clock, *judged),
         required,
         terminal,
         values["log_level"],
@@ -265,6 +194,21 @@ def _teleop(values: Values, device: str) -> Process:
     return _process(values, "teleop", {"device": device}, required=keyboard, terminal=keyboard)
 
 
+def _reward(values: Values, model: str) -> Process:
+    parameters: dict[str, Value] = {"model": os.path.abspath(os.path.expanduser(model))}
+    if values["question"]:
+        parameters |= {"question": values["question"], "follow_task": False}
+    elif question := _question(values.get("task", "")):
+        parameters["question"] = question
+    if values["uncertain"]:
+        parameters["uncertain_folder"] = os.path.abspath(os.path.expanduser(values["uncertain"]))
+    return _process(values, "reward", parameters)
+
+
+def _judges(values: Values) -> list[Process]:
+    return [_reward(values, values["reward"])] if values["reward"] else []
+
+
 def _recorder(values: Values) -> Process:
     parameters: dict[str, Value] = {
         "dataset": os.path.abspath(os.path.expanduser(values["dataset"])),
@@ -278,15 +222,19 @@ def _recorder(values: Values) -> Process:
 
 
 def _sim_nodes(values: Values) -> list[Process]:
-    return _robot(values)
+    return [*_robot(values), *_judges(values)]
 
 
 def _robot_nodes(values: Values) -> list[Process]:
-    return _robot(values)
+    return [*_robot(values), *_judges(values)]
+
+
+def _reward_nodes(values: Values) -> list[Process]:
+    return [_reward(values, values["model"])]
 
 
 def _teleop_nodes(values: Values) -> list[Process]:
-    return [*_robot(values, ["teleop"]), _teleop(values, values["device"])]
+    return [*_robot(values, ["teleop"]), *_judges(values), _teleop(values, values["device"])]
 
 
 def _record_nodes(values: Values) -> list[Process]:
@@ -316,7 +264,7 @@ def _policy_nodes(values: Values) -> list[Process]:
     if values["task"]:
         parameters["task"] = _instruction(values["task"])
     watch = ["policy", *(["teleop"] if override != "none" else []), *(["recorder"] if record else [])]
-    processes = [*_robot(values, watch), _process(values, "policy", parameters)]
+    processes = [*_robot(values, watch), _process(values, "policy", parameters), *_judges(values)]
     if record:
         processes.append(_recorder(values))
     if override != "none":
@@ -329,11 +277,19 @@ DEVICES = ("keyboard", "gamepad")
 GRAPHS: dict[str, Graph] = {
     g.name: g
     for g in (
-        Graph("sim", "The simulated robot and its safety gate", (TASK, *SIMULATION, *COMMON), _sim_nodes),
+        Graph("sim", "The simulated robot and its safety gate", (TASK, *SIMULATION, *REWARD, *COMMON), _sim_nodes),
         Graph(
             "teleop",
             "Move the robot by keyboard or gamepad",
-            (ROBOT, Argument("device", "What moves it", "keyboard", DEVICES), TASK, *SIMULATION, *REAL, *COMMON),
+            (
+                ROBOT,
+                Argument("device", "What moves it", "keyboard", DEVICES),
+                TASK,
+                *SIMULATION,
+                *REAL,
+                *REWARD,
+                *COMMON,
+            ),
             _teleop_nodes,
         ),
         Graph(
@@ -361,15 +317,24 @@ GRAPHS: dict[str, Graph] = {
                 Argument("override", "What a person overrides the policy with", "none", ("none", *DEVICES)),
                 Argument("record", "Record what happens", NO, BOOL),
                 Argument("dataset", f"With record:=true. {DATASET}"),
-                *(ROBOT, TASK, *RECORDING, *SIMULATION, *REAL, *COMMON),
+                *(ROBOT, TASK, *RECORDING, *SIMULATION, *REAL, *REWARD, *COMMON),
             ),
             _policy_nodes,
         ),
         Graph(
             "robot",
             "A real robot: its cameras and its safety gate, at a tenth of the speed",
-            (*REAL, *COMMON),
+            (*REAL, *REWARD, *COMMON),
             _robot_nodes,
+        ),
+        Graph(
+            "reward",
+            "Judge success from the pictures of a robot that runs already",
+            (
+                Argument("model", "Folder of the reward model", None),
+                *(ROBOT, TASK, *REWARD[1:], SIMULATION[-1], *COMMON),
+            ),
+            _reward_nodes,
         ),
     )
 }

@@ -52,6 +52,8 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         reset_service: `std_srvs/Trigger` service that `reset()` calls, such as `sim_robot/reset` or `sim_robot/home` (only
             the arm goes home); empty: the robot stays where it is.
         success_topic: where somebody says whether the task is done; empty: nobody does, and the reward is 0.
+        episode_service: `std_srvs/Trigger` service that is told of each new episode after the reset, where somebody offers it: a
+            reward node's verdict is on one episode.
         person_judges: who says so speaks only when it is done (a key of `teleop`): silence means not yet.
         namespace: of the robot's topics and nodes.
         use_sim_time: live by /clock.
@@ -76,6 +78,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         use_sim_time: bool = False,
         timeout: float = 10.0,
         reset_timeout: float = 60.0,
+        episode_service: str = "reward/new_episode",
     ) -> None:
         robot = contract if isinstance(contract, Contract) else Contract.load(contract)
         if environment_state and ENVIRONMENT_STATE not in robot.observation:
@@ -88,7 +91,9 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._frame: Frame | None = None
         self._held_ticks = max(1, round(HELD * self.contract.rate))
         self._ignored = 0  # actions in a row that were not carried out
-        self._how_to_link = (self.contract, namespace, success_topic, reset_service, use_sim_time, person_judges)
+        self._how_to_link = (
+            self.contract, namespace, success_topic, reset_service, use_sim_time, person_judges, episode_service
+        )  # fmt: skip
         self.observation_space: Any = Dict(
             {key: _space(stream.shape, stream.dtype) for key, stream in sorted(self.contract.observation.items())}
         )
@@ -107,8 +112,8 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         The seed has no influence on a robot; the simulated one counts its own.
 
         Raises:
-            ServiceError: the reset service is missing or says no. GraphIncompleteError: streams, the safety gate or `success`
-                are missing.
+            ServiceError: the reset service is missing or says no, or the episode service does not answer.
+            GraphIncompleteError: streams, the safety gate or `success` are missing.
         """
         super().reset(seed=seed)
         self._ask_for((options or {}).get("task", self.task))
@@ -117,6 +122,7 @@ class RobotEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         self._link.forget()
         if self._link.reset_service:
             self._link.reset_service(self.reset_timeout, self.stop)
+        self._link.begin_episode(self.stop)
         since = max(begun + 1, self._link.now() - self._period) if self._link.reset_service else 0
         self._frame = self._await_frame(
             lambda frame: all(frame.at - age * SECOND >= since for age in frame.ages.values()), acted=False

@@ -51,6 +51,11 @@ class TriggerCaller:
             raise ServiceError(f"{name}: {response.message}")
         return str(response.message)
 
+    @property
+    def is_offered(self) -> bool:
+        """Whether anybody offers it now."""
+        return bool(self._client.service_is_ready())
+
     def send(self) -> None:
         """Call it without waiting for the answer."""
         self._client.call_async(Trigger.Request())

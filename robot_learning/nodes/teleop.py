@@ -24,6 +24,7 @@ from robot_learning.nodes.teleoperation.terminal import Terminal
 
 READ = 0.02  # how often keys are read [s]
 DEVICES = ("keyboard", "gamepad")
+PERSON = "person/success"  # what a person says of the task
 
 
 class TeleopError(UserError, ValueError):
@@ -114,7 +115,8 @@ class Teleop(RobotNode[Config]):
     def do_configure(self) -> None:
         """Join the graph."""
         self._actions = self.create_publisher(JointState, "teleop/action", reliable(1))
-        self._verdict = self.create_publisher(Bool, "success", reliable(5))
+        # for whoever listens to the one who judges, and for the reward node, which then repeats it
+        self._verdicts = [self.create_publisher(Bool, topic, reliable(5)) for topic in ("success", PERSON)]
         services = set(SERVICES.values())
         self._callable = {name: self.create_client(Trigger, name) for name in services}
         gate = self.create_subscription(DiagnosticStatus, "safety_gate/state", self._on_gate, latched())
@@ -127,7 +129,7 @@ class Teleop(RobotNode[Config]):
         self._parts = [(self.destroy_subscription, s) for s in gate_and_device]
         self._parts += [(self.destroy_timer, t) for t in timers]
         self._parts += [(self.destroy_client, c) for c in self._callable.values()]
-        self._parts += [(self.destroy_publisher, p) for p in (self._actions, self._verdict)]
+        self._parts += [(self.destroy_publisher, p) for p in (self._actions, *self._verdicts)]
 
     def do_activate(self) -> None:
         """Take the terminal."""
@@ -163,7 +165,8 @@ class Teleop(RobotNode[Config]):
             elif wish == HELP:
                 self._say(KEY_MAP)
             elif wish in VERDICTS.values():
-                self._verdict.publish(Bool(data=wish == VERDICTS["y"]))
+                for publisher in reversed(self._verdicts):
+                    publisher.publish(Bool(data=wish == VERDICTS["y"]))
                 self._say(wish)
             else:
                 self._call(wish)

@@ -10,13 +10,14 @@ from robot_learning.nodes import graphs
 from robot_learning.nodes.graphs import GRAPHS, GraphError, Process
 from robot_learning.nodes.reference import node_configs
 
-NEEDED = {"policy": {"checkpoint": "last"}, "record": {"dataset": "drawer"}}
+NEEDED = {"policy": {"checkpoint": "last"}, "record": {"dataset": "drawer"}, "reward": {"model": "drawer"}}
 EVERY = [
     *((name, NEEDED.get(name, {})) for name in GRAPHS),
     ("teleop", {"robot": "real", "device": "gamepad"}),
     ("record", {"dataset": "d", "operator": "scripted", "task": "open_drawer,close_drawer"}),
     ("policy", {"checkpoint": "c", "record": "true", "dataset": "d", "override": "keyboard", "task": "open_drawer"}),
     ("policy", {"checkpoint": "c", "robot": "real", "task": "open the drawer"}),
+    ("sim", {"reward": "r", "uncertain": "u", "question": "is it open?"}),
 ]
 
 
@@ -82,7 +83,7 @@ def test_words_that_are_no_argument_are_refused() -> None:
 
 
 def test_an_unknown_graph_lists_the_known_ones() -> None:
-    with pytest.raises(GraphError, match="valid graphs: sim, teleop, record, policy, robot"):
+    with pytest.raises(GraphError, match="valid graphs: sim, teleop, record, policy, robot, reward"):
         graphs.graph("simm")
 
 
@@ -114,6 +115,26 @@ def test_the_gate_watches_who_acts_and_records() -> None:
 def test_a_simulated_robot_with_a_namespace_has_its_own_clock() -> None:
     assert by_name("sim", namespace="left")["safety_gate"].remappings == (("/clock", "clock"),)
     assert by_name("sim")["safety_gate"].remappings == ()
+
+
+def test_where_a_reward_model_judges_the_simulation_keeps_its_success_to_itself() -> None:
+    nodes = by_name("sim", reward="r", task="open_drawer", namespace="left")
+    assert nodes["sim_robot"].remappings == (("/clock", "clock"), ("success", "sim_robot/success"))
+    assert nodes["reward"].remappings == (("/clock", "clock"),)
+    assert nodes["reward"].parameters["question"] == "is the drawer open?"
+    assert "reward" not in by_name("sim")
+
+
+def test_a_question_that_was_given_is_kept_to() -> None:
+    nodes = by_name("robot", reward="r", question="is the towel folded?")
+    assert nodes["reward"].parameters["question"] == "is the towel folded?"
+    assert nodes["reward"].parameters["follow_task"] is False
+
+
+@pytest.mark.parametrize("name", ["sim", "teleop", "policy", "robot"])
+def test_the_gate_holds_for_no_reward_node(name: str) -> None:
+    nodes = by_name(name, reward="r")
+    assert "reward" in nodes and "reward" not in nodes["safety_gate"].parameters.get("watch", ())
 
 
 def test_the_scripted_operator_needs_the_simulation() -> None:

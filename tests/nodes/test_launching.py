@@ -18,7 +18,7 @@ from launch import LaunchContext, LaunchDescription, LaunchService
 from robot_learning.nodes.graphs import GRAPHS
 from robot_learning.nodes.launching import description
 
-NEEDED = {"policy": {"checkpoint": "last"}, "record": {"dataset": "drawer"}}
+NEEDED = {"policy": {"checkpoint": "last"}, "record": {"dataset": "drawer"}, "reward": {"model": "drawer"}}
 
 
 def actions(name: str, **given: str) -> list[object]:

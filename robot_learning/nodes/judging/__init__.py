@@ -1,0 +1,1 @@
+"""Parts of the reward node that need no graph."""

@@ -1,0 +1,76 @@
+"""What the reward node asks its model, and through which cameras it looks."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robot_learning.contract import Contract
+from robot_learning.nodes.judging.asking import asked, eyes_of, questions_of
+from robot_learning.nodes.parameters import ParameterError
+from robot_learning.rewards import QuestionError
+from tests.nodes.reward_stand_in import CLOSED, OPEN, make_model
+
+
+def test_the_playroom_s_instructions_have_their_questions() -> None:
+    assert questions_of(())["open the drawer"] == OPEN
+
+
+def test_own_instructions_go_before_them() -> None:
+    known = questions_of(["fold the towel = is the towel folded?", "open the drawer=is the drawer out?"])
+    assert known["fold the towel"] == "is the towel folded?"
+    assert known["open the drawer"] == "is the drawer out?"
+
+
+@pytest.mark.parametrize("entry", ["fold the towel", "= is it?", "fold it ="])
+def test_what_is_no_instruction_with_a_question_is_refused(entry: str) -> None:
+    with pytest.raises(ParameterError, match="expected 'instruction = question'"):
+        questions_of([entry])
+
+
+def test_a_wording_is_asked_in_the_model_s_words() -> None:
+    way = asked(make_model(), "has the drawer been opened?")
+    assert (way.question, way.turned, way.threshold) == (OPEN, False, pytest.approx(0.9))
+
+
+def test_not_turns_the_answer_and_its_threshold() -> None:
+    way = asked(make_model(), "isn't the drawer open?")
+    assert (way.question, way.turned, way.threshold) == (OPEN, True, pytest.approx(0.7))
+
+
+def test_a_question_that_the_model_does_not_know_is_refused() -> None:
+    with pytest.raises(QuestionError, match=CLOSED.replace("?", r"\?")):
+        asked(make_model(), "is the kettle boiling?")
+
+
+def test_a_model_without_a_book_is_asked_anything() -> None:
+    class Anything:
+        threshold = 0.5
+
+    model: Any = Anything()
+    assert asked(model, "is the kettle boiling?").question == "is the kettle boiling?"
+
+
+def test_it_looks_through_the_model_s_cameras_alone() -> None:
+    eyes = eyes_of(Contract.load("ur5e_2f85"), make_model())
+    assert list(eyes.observation) == ["observation.images.front"]
+
+
+def test_a_missing_camera_is_named_with_those_there_are() -> None:
+    contract = Contract.load("ur5e_2f85").select(["observation.images.wrist"])
+    with pytest.raises(ParameterError, match=r"cameras \['front'\].*has \['wrist'\], \['front'\] missing"):
+        eyes_of(contract, make_model())
+
+
+def test_a_longer_age_can_be_allowed() -> None:
+    contract = Contract.load("ur5e_2f85")
+    front = contract.observation["observation.images.front"]
+    eyes = eyes_of(contract, make_model(), max_age=2.0)
+    assert eyes.observation["observation.images.front"] == replace(front, max_age=2.0)
+
+
+def test_the_stand_in_tells_bright_from_dark() -> None:
+    pictures = {"front": np.stack([np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8)])}
+    dark, bright = np.asarray(make_model().probability(pictures, OPEN))
+    assert dark < 0.05 and bright > 0.95
