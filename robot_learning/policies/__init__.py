@@ -4,6 +4,7 @@ from robot_learning.policies.actor_policy import ActorPolicy, actor_checkpoint
 from robot_learning.policies.checkpoint import (
     Checkpoint,
     CheckpointError,
+    build_policy,
     load_policy,
     read_checkpoint,
     register_policy,
@@ -29,6 +30,7 @@ __all__ = [
     "StatisticsError",
     "UnknownTaskError",
     "actor_checkpoint",
+    "build_policy",
     "check_observation",
     "load_policy",
     "read_checkpoint",

@@ -24,7 +24,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 import robot_learning
-from robot_learning.contract import Contract
+from robot_learning.contract import Contract, ContractError
 from robot_learning.errors import UserError
 from robot_learning.folders import recovered, write_folder
 from robot_learning.policies.model_card import render
@@ -85,15 +85,19 @@ def register_policy(kind: str) -> Callable[[Callable[[Checkpoint], Policy]], Cal
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> Path:
     """Write the folder `path`, replacing what is there only once everything is on the disk; returns `path`."""
     path = Path(path)
-    files = {
+    write_folder(path, checkpoint_files(checkpoint))
+    return path
+
+
+def checkpoint_files(checkpoint: Checkpoint) -> dict[str, bytes]:
+    """The files of a checkpoint's folder, by name."""
+    return {
         CONFIG: json.dumps({"format": FORMAT, **{n: getattr(checkpoint, n) for n in _FIELDS}}, indent=2).encode(),
         CONTRACT: yaml.safe_dump(checkpoint.contract.to_dict(), sort_keys=False).encode(),
         STATISTICS: json.dumps(checkpoint.statistics, indent=2).encode(),
         WEIGHTS: save_tensors({k: v.contiguous() for k, v in checkpoint.weights.items()}),
         CARD: render(checkpoint).encode(),
     }
-    write_folder(path, files)
-    return path
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -104,16 +108,24 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         ContractError: `contract.yaml` is malformed.
     """
     path = recovered(Path(path))
-    missing = [name for name in FILES if name != CARD and not (path / name).is_file()]
+    if not path.is_dir():
+        raise CheckpointError(f"checkpoint {path} does not exist; a checkpoint is a folder with {list(FILES)}")
+    return checkpoint_from_files(
+        {name: (path / name).read_bytes() for name in FILES if name != CARD and (path / name).is_file()}, path
+    )
+
+
+def checkpoint_from_files(files: Mapping[str, bytes], path: Path) -> Checkpoint:
+    """Reverse of `checkpoint_files`; the card may be missing. `path` names their place in errors, as in `read_checkpoint`."""
+    missing = [name for name in FILES if name != CARD and name not in files]
     if missing:
-        what = f"lacks {missing}" if path.is_dir() else "does not exist"
-        raise CheckpointError(f"checkpoint {path} {what}; a checkpoint is a folder with {list(FILES)}")
-    config = _read_json(path / CONFIG)
+        raise CheckpointError(f"checkpoint {path} lacks {missing}; a checkpoint is a folder with {list(FILES)}")
+    config = _read_json(files[CONFIG], path / CONFIG)
     if config.get("format") != FORMAT:
         found = config.get("format", "none")
         raise CheckpointError(f"{path / CONFIG}: format {found}, this version reads {FORMAT}; use a matching version")
     try:
-        weights = load_tensors((path / WEIGHTS).read_bytes())
+        weights = load_tensors(files[WEIGHTS])
     except SafetensorError as error:
         raise CheckpointError(f"{path / WEIGHTS} is corrupt ({error}); copy or train the checkpoint again") from error
     absent = [name for name in _FIELDS if name not in config]
@@ -121,8 +133,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path / CONFIG} lacks the keys {absent}")
     return Checkpoint(
         **{name: config[name] for name in _FIELDS},
-        contract=Contract.load(path / CONTRACT),
-        statistics=_read_json(path / STATISTICS),
+        contract=_read_contract(files[CONTRACT], path / CONTRACT),
+        statistics=_read_json(files[STATISTICS], path / STATISTICS),
         weights=weights,
     )
 
@@ -137,20 +149,32 @@ def load_policy(path: str | Path, contract: Contract | None = None) -> Policy:
         ContractError: the robot cannot serve this policy; lists every difference with both sides.
         CheckpointError: a file is missing or corrupt, the weights do not fit, or the kind of policy is unknown.
     """
-    checkpoint = read_checkpoint(path)
+    return build_policy(read_checkpoint(path), f"checkpoint {path}", contract)
+
+
+def build_policy(checkpoint: Checkpoint, where: str, contract: Contract | None = None) -> Policy:
+    """The policy of a checkpoint that has been read; `where` names it in errors. Raises as `load_policy` does."""
     if contract is not None:
-        contract.require(checkpoint.contract, f"checkpoint {path}")
+        contract.require(checkpoint.contract, where)
     if checkpoint.policy not in _BUILDERS:
-        raise CheckpointError(f"{path}: unknown kind of policy {checkpoint.policy!r}; valid: {sorted(_BUILDERS)}")
+        raise CheckpointError(f"{where}: unknown kind of policy {checkpoint.policy!r}; valid: {sorted(_BUILDERS)}")
     try:
         return _BUILDERS[checkpoint.policy](checkpoint)
     except (KeyError, TypeError, RuntimeError) as error:  # load_state_dict raises RuntimeError
-        raise CheckpointError(f"{path}: {CONFIG} and {WEIGHTS} do not fit together: {error}") from error
+        raise CheckpointError(f"{where}: {CONFIG} and {WEIGHTS} do not fit together: {error}") from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_contract(content: bytes, path: Path) -> Contract:
     try:
-        data = json.loads(path.read_text())
+        data = yaml.safe_load(content)
+    except yaml.YAMLError as error:
+        raise ContractError(f"{path} is not valid YAML: {error}") from error
+    return Contract.from_dict(data, where=str(path))
+
+
+def _read_json(content: bytes, path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(content)
     except ValueError as error:
         raise CheckpointError(f"{path} is not valid JSON ({error}); copy or train the checkpoint again") from error
     if not isinstance(data, Mapping):
