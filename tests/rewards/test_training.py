@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from robot_learning.rewards import EmbeddedConfig, HeadTraining, LabelError, quality, train_heads
+from robot_learning.rewards import EmbeddedConfig, HeadTraining, LabelError, LabelledMaps, quality, train_heads
 from robot_learning.rewards.metrics import sigmoid
-from robot_learning.rewards.training import TrainedHeads, balanced_loss, calibrate, class_pools, fold_of
+from robot_learning.rewards.training import (
+    ALWAYS,
+    TrainedHeads,
+    balanced_loss,
+    calibrate,
+    class_pools,
+    fold_of,
+    seen_by,
+)
 from tests.rewards.worlds import book, labelled_maps
 
 CONFIG = EmbeddedConfig(width=16, queries=2, hidden=24)
@@ -87,6 +95,34 @@ def test_folds_keep_episodes_whole_and_even() -> None:
     per_episode = fold.reshape(12, 10)
     assert (per_episode == per_episode[:, :1]).all()
     assert np.bincount(per_episode[:, 0]).tolist() == [4, 4, 4]
+
+
+def with_answered_pictures(count: int = 4) -> LabelledMaps:
+    """Episodes, and as many frames of none, whose labels are those of the first frames turned round."""
+    data = labelled_maps()
+    labels = np.concatenate([data.labels, 1 - data.labels[:count]])
+    maps = np.concatenate([data.maps, data.maps[:count]])
+    return LabelledMaps(maps, labels, np.concatenate([data.episodes, np.full(count, ALWAYS)]))
+
+
+def test_pictures_answered_by_themselves_are_in_no_fold() -> None:
+    data = with_answered_pictures()
+    parts = fold_of(data, 3, np.random.default_rng(0))
+    assert (parts[-4:] == ALWAYS).all()
+    np.testing.assert_array_equal(parts[:-4], fold_of(labelled_maps(), 3, np.random.default_rng(0)))
+
+
+def test_every_head_learns_from_them_many_times() -> None:
+    parts = np.array([0, 1, 0, ALWAYS])
+    assert seen_by(parts, 0, weight=3).tolist() == [1, 3, 3, 3]
+
+
+def test_they_are_judged_by_no_head_and_calibrate_nothing() -> None:
+    training = HeadTraining(steps=3, folds=2, batch=8, answered_weight=0)
+    without = train_heads(labelled_maps(), book(), EmbeddedConfig(width=16, queries=2, hidden=16), training)
+    trained = train_heads(with_answered_pictures(), book(), EmbeddedConfig(width=16, queries=2, hidden=16), training)
+    assert trained.calibration == without.calibration
+    assert not trained.held_out[-4:].any()
 
 
 def test_every_answer_has_a_pool() -> None:
