@@ -9,7 +9,6 @@ import sys
 import time
 import traceback
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -28,7 +27,6 @@ from robot_learning.nodes.base import (
     OK,
     SECOND,
     WARN,
-    NodeConfig,
     RobotNode,
     latched,
     ns_to_stamp,
@@ -37,43 +35,28 @@ from robot_learning.nodes.base import (
 )
 from robot_learning.nodes.inference import InferenceThread, Job, Result
 from robot_learning.nodes.message_types import message_type
-from robot_learning.nodes.parameters import ParameterError
 from robot_learning.nodes.phase import PhaseLock
+from robot_learning.nodes.policy_config import Config
+from robot_learning.nodes.policy_weights import NewWeights, warm_up
 from robot_learning.nodes.running import run
-from robot_learning.policies import ChunkPlayer, ChunkPolicy, Policy, UnknownTaskError, load_policy, task_index
+from robot_learning.policies import (
+    ChunkPlayer,
+    ChunkPolicy,
+    Policy,
+    UnknownTaskError,
+    build_policy,
+    read_checkpoint,
+    task_index,
+)
+from robot_learning.policies.parcel import version_of
 
-TRIGGERS = ("timer", "frames")
 EARLY = 0.75  # with `frames`: no sooner than this after the last tick [periods]
-GATE, SILENCE = (
-    "safety_gate/action_sent",
-    1.0,
-)  # the gate speaks in every control period; silent for so long it is gone [s]
+GATE = "safety_gate/action_sent"
+SILENCE = 1.0  # the gate speaks in every control period; silent for so long it is gone [s]
 
 
 class NotActiveError(UserError, RuntimeError):
     """A service needs the node to be active."""
-
-
-@dataclass(frozen=True)
-class Config(NodeConfig):
-    """Parameters of the policy node."""
-
-    checkpoint: str = ""
-    """Folder of the trained policy; read when the node is configured."""
-    task: str = ""
-    """Instruction to follow until the topic `task` brings another; empty: the policy's only one, else wait for the topic. Can be
-    changed while running."""
-    act_at_once: bool = True
-    """Act as soon as the node is active; false waits for the service ~/start."""
-    trigger: str = "timer"
-    """What starts a control tick: `timer`, the contract's rate; `frames`, a new message of every stream, at most at the
-    contract's rate (for a simulation in lockstep)."""
-    align: bool = True
-    """Let the timer's phase drift so that ticks come just after the cameras' pictures."""
-    frame_wait: float = 0.02
-    """A tick waits at most this long for a picture that is due [s, wall]; 0: never."""
-    threads: int = 1
-    """Threads of a forward pass; more seldom pay for small networks, and take cores from the cameras."""
 
 
 class PolicyNode(RobotNode[Config]):
@@ -95,13 +78,13 @@ class PolicyNode(RobotNode[Config]):
         """Load the checkpoint, check it against the robot's contract, warm up, subscribe to the streams it reads."""
         self._read_parameters()
         torch.set_num_threads(self.config.threads)
-        policy = load_policy(self.config.checkpoint, self.contract)
+        checkpoint = read_checkpoint(self.config.checkpoint)
+        policy = build_policy(checkpoint, f"checkpoint {self.config.checkpoint}", self.contract)
         self._task = self.config.task or (policy.tasks[0] if len(policy.tasks) == 1 else "")
         if self._task:
             task_index(self._task, policy.tasks)
-        self._policy = policy
-        self._player: ChunkPlayer | None = policy.player() if isinstance(policy, ChunkPolicy) else None
-        self._every = policy.blending.every if isinstance(policy, ChunkPolicy) else 1
+        warm_up(policy)
+        self._adopt(policy, version_of(checkpoint))
         self._period = round(SECOND / self.contract.rate)
         self._assembler = FrameAssembler(policy.contract)
         images = policy.contract.images.values()
@@ -110,7 +93,7 @@ class PolicyNode(RobotNode[Config]):
         self._inference = InferenceThread(self._infer, self._deliver)
         self._tick = self._at = self._epoch = 0
         self._gate_heard = math.inf  # on the wall clock; nobody misses a gate that was never there
-        self._warm_up()
+        self._weights = NewWeights(self, policy, self._on_weights)
         self._join_graph()
         self._new_episode()
 
@@ -134,6 +117,7 @@ class PolicyNode(RobotNode[Config]):
             destroy(part)
         self._parts.clear()
         if self._policy is not None:
+            self._weights.close()
             self._inference.close()
             self._policy = None
 
@@ -141,15 +125,7 @@ class PolicyNode(RobotNode[Config]):
         """Parameters may have been set anew since the node was made."""
         names = [field.name for field in dataclasses.fields(Config) if field.name not in ("contract", "autostart")]
         self.config = dataclasses.replace(self.config, **{name: self.get_parameter(name).value for name in names})
-        if not self.config.checkpoint:
-            raise ParameterError("policy: the parameter checkpoint is empty; give it the folder of a trained policy")
-        if self.config.trigger not in TRIGGERS:
-            raise ParameterError(f"policy: trigger {self.config.trigger!r} is not one of {list(TRIGGERS)}")
-        if self.config.threads < 1 or self.config.frame_wait < 0:
-            raise ParameterError(
-                f"policy: threads must be at least 1 and frame_wait not negative, found {self.config.threads} and "
-                f"{self.config.frame_wait}"
-            )
+        self.config.check()
 
     def _join_graph(self) -> None:
         self._action = self.create_publisher(JointState, "~/action", reliable(1))
@@ -170,12 +146,12 @@ class PolicyNode(RobotNode[Config]):
         self._parts += [(self.destroy_timer, t) for t in (self._tick_timer, self._wait_timer)]
         self._parts += [(self.destroy_publisher, p) for p in (self._action, self._inputs)]
 
-    def _warm_up(self) -> None:
-        """The first forward passes are slow; let nobody wait for them."""
-        assert self._policy is not None
-        zeros = {key: np.zeros(s.shape, s.dtype) for key, s in self._policy.contract.observation.items()}
-        for _ in range(2):
-            self._infer(Job(0, 0, 0, self._policy.tasks[0], zeros, fresh=True))
+    def _adopt(self, policy: Policy, version: str) -> None:
+        """Act with this policy from now on; plans of another are void."""
+        self._policy = policy
+        self._player: ChunkPlayer | None = policy.player() if isinstance(policy, ChunkPolicy) else None
+        self._every = policy.blending.every if isinstance(policy, ChunkPolicy) else 1
+        self._values |= {"version": version, "next_version": ""}
 
     # --- what comes in -----------------------------------------------------------------------------------------------
 
@@ -206,6 +182,14 @@ class PolicyNode(RobotNode[Config]):
     def _on_task(self, message: String) -> None:
         if message.data != self._task:
             self._task = message.data
+            self._new_episode()
+
+    def _on_weights(self) -> None:
+        """No episode is begun with one policy and ended with another."""
+        self._values["next_version"] = self._weights.waiting or ""
+        if self._weights.refused:
+            self.report(WARN, self._weights.refused)
+        if self._weights.waiting is not None and (not self._begun or self._weights.is_joining):
             self._new_episode()
 
     def _on_sent(self, message: JointState) -> None:
@@ -246,8 +230,11 @@ class PolicyNode(RobotNode[Config]):
             self._new_episode()
 
     def _new_episode(self) -> None:
-        """Whatever is under way is void, and the policy starts from what it sees next."""
+        """Whatever is under way is void, and the policy, or a newer one that waits, starts from what it sees next."""
+        if newer := self._weights.take():
+            self._adopt(*newer)
         self._epoch += 1
+        self._begun = False
         self._interrupted = True
         self._waiting = False
         self._answered = True
@@ -370,6 +357,7 @@ class PolicyNode(RobotNode[Config]):
         message = JointState(name=list(self.contract.action.names), position=[float(a) for a in action])
         message.header.stamp, message.header.frame_id = ns_to_stamp(self._at), self.get_name()
         self._action.publish(message)
+        self._begun = True
         # the same form for how old each stream was then: name = stream, position = age [s]
         self._inputs.publish(
             JointState(header=message.header, name=list(self._ages), position=list(self._ages.values()))
@@ -379,10 +367,12 @@ class PolicyNode(RobotNode[Config]):
         p50 = self._inference.percentiles_ms()[0]
         if p50 * 1e6 > self._period:
             self._report(WARN, f"inference takes longer than a control period: {self._task}")
+        elif time.monotonic() - self._gate_heard > SILENCE:
+            self._report(ERROR, "the safety gate has fallen silent, so nothing is carried out: start it again")
+        elif self._weights.refused:
+            self._report(WARN, f"acting: {self._task}; {self._weights.refused}")
         else:
-            silent = time.monotonic() - self._gate_heard > SILENCE
-            gone = "the safety gate has fallen silent, so nothing is carried out: start it again"
-            self._report(ERROR if silent else OK, gone if silent else f"acting: {self._task}")
+            self._report(OK, f"acting: {self._task}")
 
     def _report(self, level: bytes, message: str) -> None:
         p50, p95 = self._inference.percentiles_ms()

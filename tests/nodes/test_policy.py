@@ -1,6 +1,7 @@
 """The policy node on a real graph: a tiny checkpoint, joint states and pictures from a test node."""
 
 import threading
+from array import array
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,23 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import String
+from std_msgs.msg import String, UInt8MultiArray
 from std_srvs.srv import Trigger
 
 from robot_learning.contract import Contract
 from robot_learning.networks import VisuomotorNetwork, VisuomotorSpec
 from robot_learning.nodes.base import SECOND, latched, ns_to_stamp, reliable, sensor
 from robot_learning.nodes.policy import PolicyNode
-from robot_learning.policies import Checkpoint, ChunkPolicy, Normalizer, load_policy, register_policy, save_checkpoint
+from robot_learning.policies import (
+    Checkpoint,
+    ChunkPolicy,
+    Normalizer,
+    load_policy,
+    read_checkpoint,
+    register_policy,
+    save_checkpoint,
+)
+from robot_learning.policies.parcel import pack
 
 TASKS = ["close the drawer", "open the drawer"]
 STATE, FRONT = "observation.state", "observation.images.front"
@@ -46,8 +56,10 @@ def checkpoint(contract: Contract, tmp_path: Path) -> Path:
     return make_checkpoint(tmp_path / "policy", contract)
 
 
-def make_checkpoint(path: Path, contract: Contract, kind: str = "chunk") -> Path:
-    torch.manual_seed(0)
+def make_checkpoint(
+    path: Path, contract: Contract, kind: str = "chunk", round_: int | None = None, tasks: list[str] = TASKS
+) -> Path:
+    torch.manual_seed(round_ or 0)
     spec = VisuomotorSpec(
         images=(FRONT,), image_size=(22, 18), vectors={STATE: 18}, tasks=2, action=5, horizon=4,
         channels=(4, 4), kernels=(5, 3), strides=(2, 1), hidden=(16,),
@@ -58,7 +70,7 @@ def make_checkpoint(path: Path, contract: Contract, kind: str = "chunk") -> Path
         path,
         Checkpoint(
             policy=kind,
-            tasks=TASKS,
+            tasks=tasks,
             config={
                 "network": spec.to_dict(), "selected": {STATE: list(range(18))},
                 "displacements": True, "blending": {"every": 1},
@@ -66,6 +78,7 @@ def make_checkpoint(path: Path, contract: Contract, kind: str = "chunk") -> Path
             contract=contract,
             statistics=normalizer.to_dict(),
             weights=VisuomotorNetwork(spec).state_dict(),
+            facts={} if round_ is None else {"Round": round_},
         ),
     )  # fmt: skip
 
@@ -79,6 +92,7 @@ class Robot:
         self.front = self.node.create_publisher(Image, "front/image_raw", reliable(5))
         self.sent = self.node.create_publisher(JointState, "safety_gate/action_sent", reliable(5))
         self.task = self.node.create_publisher(String, "task", latched())
+        self.weights = self.node.create_publisher(UInt8MultiArray, "policy/weights", latched())
         self.actions: list[JointState] = []
         self.status: DiagnosticStatus | None = None
         self.seen = True
@@ -105,6 +119,9 @@ class Robot:
             image.header.stamp = now
             image.data = bytes(height * width * 3)
             self.front.publish(image)
+
+    def send(self, parcel: bytes) -> None:
+        self.weights.publish(UInt8MultiArray(data=array("B", parcel)))
 
     def says(self, level: bytes, text: str) -> bool:
         return self.status is not None and self.status.level == level and text in self.status.message
@@ -270,3 +287,83 @@ def test_a_late_plan_acts_from_the_present_tick_on(graph, start, contract: Contr
     sent = robot.actions[-1].header.stamp
     assert sent.sec * 10**9 + sent.nanosec >= at, "never an action for a tick that is past"
     assert node.counts["late_ticks"] >= ticks - asked - 1
+
+
+# --- weights that come while it runs -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def acting(graph, start, monkeypatch: pytest.MonkeyPatch) -> tuple[Robot, PolicyNode]:
+    """A policy in the middle of an episode, long after it joined the graph."""
+    monkeypatch.setattr("robot_learning.nodes.policy_weights.JOINING", 0.0)
+    robot, node = start()
+    graph.until(lambda: len(robot.actions) >= 2, "actions")
+    return robot, node
+
+
+def test_new_weights_are_taken_up_with_the_next_task(graph, acting, contract: Contract, tmp_path: Path) -> None:
+    robot, node = acting
+    newer = make_checkpoint(tmp_path / "newer", contract, round_=3)
+    robot.send(pack(read_checkpoint(newer)))
+    graph.until(lambda: robot.status and robot.value("next_version") == "3", "the weights")
+    count = len(robot.actions)
+    graph.until(lambda: len(robot.actions) >= count + 3, "more actions of this episode")
+    assert robot.value("version") == ""
+    robot.task.publish(String(data="close the drawer"))
+    graph.until(lambda: robot.value("version") == "3", "the new policy")
+    graph.until(lambda: robot.says(DiagnosticStatus.OK, "acting: close the drawer"), "its actions")
+    expected = load_policy(newer).network.state_dict()
+    assert all(torch.equal(expected[key], value) for key, value in node._policy.network.state_dict().items())
+
+
+def test_a_policy_that_rests_takes_new_weights_at_once(graph, acting, contract: Contract, tmp_path: Path) -> None:
+    robot, _ = acting
+    assert graph.call(Trigger, "policy/stop").success
+    robot.send(pack(read_checkpoint(make_checkpoint(tmp_path / "newer", contract, round_=1))))
+    graph.until(lambda: robot.value("version") == "1", "the new policy")
+
+
+def test_a_policy_that_comes_later_starts_with_the_newest_weights(
+    graph, start, contract: Contract, tmp_path: Path
+) -> None:
+    robot, _ = start(autostart=False)
+    for number in (1, 2):
+        robot.send(pack(read_checkpoint(make_checkpoint(tmp_path / str(number), contract, round_=number))))
+    graph.nodes[-1].trigger_configure()
+    graph.nodes[-1].trigger_activate()
+    graph.until(lambda: robot.status and robot.value("version") == "2", "the newest weights")
+
+
+def refused_parcels(contract: Contract, checkpoint: Path, tmp_path: Path) -> dict[str, bytes]:
+    """Parcels that must not act, by words of the refusal."""
+    other = make_checkpoint(tmp_path / "other", contract)
+    slower = yaml.safe_load((other / "contract.yaml").read_text()) | {"rate": 5.0}
+    (other / "contract.yaml").write_text(yaml.safe_dump(slower))
+    blind = yaml.safe_load((checkpoint / "contract.yaml").read_text())
+    del blind["observation"][FRONT]
+    fewer = make_checkpoint(tmp_path / "fewer", contract)
+    (fewer / "contract.yaml").write_text(yaml.safe_dump(blind))
+    tea = make_checkpoint(tmp_path / "tea", contract, tasks=[OPEN, "make tea"])
+    return {
+        "expected the files of a checkpoint": b"garbage",
+        "rate: 10.0 here, 5.0 there": pack(read_checkpoint(other)),
+        "expected a policy that reads": pack(read_checkpoint(fewer)),
+        "does not know ['close the drawer']": pack(read_checkpoint(tea)),
+    }
+
+
+def test_what_cannot_take_its_place_is_refused_and_the_old_policy_goes_on(
+    graph, acting, contract: Contract, checkpoint: Path, tmp_path: Path
+) -> None:
+    robot, node = acting
+    running = node._policy
+    for words, parcel in refused_parcels(contract, checkpoint, tmp_path).items():
+        robot.send(parcel)
+        graph.until(lambda w=words: robot.says(DiagnosticStatus.WARN, w), f"the refusal: {words}")
+    robot.task.publish(String(data="close the drawer"))
+    graph.until(
+        lambda: robot.says(DiagnosticStatus.WARN, "acting: close the drawer; new weights are refused"), "it acts on"
+    )
+    assert node._policy is running
+    robot.send(pack(read_checkpoint(make_checkpoint(tmp_path / "good", contract, round_=1))))
+    graph.until(lambda: robot.says(DiagnosticStatus.OK, "acting"), "that good weights end the warning")

@@ -1,0 +1,43 @@
+"""The parameters of the policy node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from robot_learning.nodes.base import NodeConfig
+from robot_learning.nodes.parameters import ParameterError
+
+TRIGGERS = ("timer", "frames")
+
+
+@dataclass(frozen=True)
+class Config(NodeConfig):
+    """Parameters of the policy node."""
+
+    checkpoint: str = ""
+    """Folder of the trained policy; read when the node is configured."""
+    task: str = ""
+    """Instruction to follow until the topic `task` brings another; empty: the policy's only one, else wait for the topic. Can be
+    changed while running."""
+    act_at_once: bool = True
+    """Act as soon as the node is active; false waits for the service ~/start."""
+    trigger: str = "timer"
+    """What starts a control tick: `timer`, the contract's rate; `frames`, a new message of every stream, at most at the
+    contract's rate (for a simulation in lockstep)."""
+    align: bool = True
+    """Let the timer's phase drift so that ticks come just after the cameras' pictures."""
+    frame_wait: float = 0.02
+    """A tick waits at most this long for a picture that is due [s, wall]; 0: never."""
+    threads: int = 1
+    """Threads of a forward pass; more seldom pay for small networks, and take cores from the cameras."""
+
+    def check(self) -> None:
+        """Whether the node can work with these values (`ParameterError`)."""
+        if not self.checkpoint:
+            raise ParameterError("policy: the parameter checkpoint is empty; give it the folder of a trained policy")
+        if self.trigger not in TRIGGERS:
+            raise ParameterError(f"policy: trigger {self.trigger!r} is not one of {list(TRIGGERS)}")
+        if self.threads < 1 or self.frame_wait < 0:
+            raise ParameterError(
+                f"policy: threads must be at least 1 and frame_wait not negative, found {self.threads} and {self.frame_wait}"
+            )
