@@ -16,7 +16,7 @@ from robot_learning.rewards.lora import Look, LoraConfig, LoraTraining, add_lora
 from robot_learning.rewards.metrics import UNKNOWN, platt
 from robot_learning.rewards.prompted import Answers, Asker
 from robot_learning.rewards.questions import QuestionBook
-from robot_learning.rewards.training import HeadTraining, LabelledMaps, calibrate, check_labels, fold_of
+from robot_learning.rewards.training import HeadTraining, LabelledMaps, calibrate, check_labels, fold_of, seen_by
 from robot_learning.rewards.vlm import LocalVlm
 
 Report = Callable[[int, str], None]
@@ -25,7 +25,10 @@ CHUNK = 8  # frames between two reports
 
 @dataclass(frozen=True)
 class LabelledPictures:
-    """N frames whose pictures are looked at when they are needed: `look(rows)`, labels `(N, Q)`, episodes `(N,)`."""
+    """N frames whose pictures are looked at when they are needed: `look(rows)`, labels `(N, Q)`, episodes `(N,)`.
+
+    Frames of no episode (-1) are learned from by LoRA, and calibrate nothing: a person answered them because they are hard.
+    """
 
     look: Look
     labels: np.ndarray
@@ -116,7 +119,9 @@ def fit_with_lora(
     calibrating = replace(training, folds=min(training.folds, len(np.unique(apart.episodes))))
     check_labels(as_maps(apart), book, calibrating)
     add_lora(vlm, lora, steps.seed)
-    for step, loss in train_lora(vlm, data.look, data.labels, np.flatnonzero(folds != 0), book.texts, steps):
+    for step, loss in train_lora(
+        vlm, data.look, data.labels, seen_by(folds, 0, training.answered_weight), book.texts, steps
+    ):
         report(step, f"LoRA, loss {loss:.3f}")
     return fit_prompted(vlm, apart, book, calibrating, lambda done, words: report(steps.steps + done, words))
 

@@ -156,7 +156,8 @@ def _load(model: str, config: VlmConfig, device: torch.device) -> tuple[Any, Any
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     check_memory(model, config.dtype, device)
-    where = {"local_files_only": True} if Path(model).is_dir() else {"revision": config.revision}
+    where: dict[str, Any] = {"local_files_only": True} if Path(model).is_dir() else {"revision": config.revision}
+    where["trust_remote_code"] = False  # left open, transformers would ask at the terminal
     try:
         processor = AutoProcessor.from_pretrained(model, **where)
         network: Any = AutoModelForImageTextToText.from_pretrained(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+import cv2
 import numpy as np
 import tyro
 
@@ -16,9 +17,10 @@ from robot_learning.rewards.lora import LoraTraining
 from robot_learning.rewards.prompted import plain_book
 from robot_learning.rewards.prompted_training import Fitted, LabelledPictures, fit_prompted, fit_with_lora
 from robot_learning.rewards.server import ChatServer, ServerConfig
+from robot_learning.rewards.training import ALWAYS
 from robot_learning.rewards.vlm import LocalVlm, LoraConfig, VlmConfig
 from robot_learning.training.progress import ProgressBar
-from robot_learning.training.reward_frames import Frames, pictures
+from robot_learning.training.reward_frames import AnsweredFrames, Frames, answered_frames, pictures
 from robot_learning.training.reward_training import RewardRun, labelled
 
 
@@ -46,10 +48,14 @@ def train_prompted(run: RewardRun, backend: str, prompted: PromptedRun) -> Promp
     Raises:
         LabelError, QuestionError, DatasetError: as `train_reward`. UserError: the model does not load or answer.
     """
-    book, chosen = labelled(run, plain_book)
-    data = labelled_pictures(chosen, run.network.cameras)
     if not prompted.model:
         raise LabelError(f"--backend {backend}: expected the model's name with --model, found none")
+    if run.uncertain and (backend != "transformers" or not prompted.lora.rank):
+        raise LabelError(
+            f"--uncertain: expected --lora.rank to learn from single pictures with, found none (--backend {backend})"
+        )
+    book, chosen = labelled(run, plain_book)
+    data = labelled_pictures([*chosen, *answered_frames(run.uncertain, book)], run.network.cameras)
     begun = time.process_time()
     if backend == "transformers":
         asker: LocalVlm | ChatServer = LocalVlm(prompted.model, prompted.prompt, prompted.vlm)
@@ -62,27 +68,38 @@ def train_prompted(run: RewardRun, backend: str, prompted: PromptedRun) -> Promp
     return model
 
 
-def labelled_pictures(chosen: Sequence[Frames], cameras: Sequence[str]) -> LabelledPictures:
-    """The frames of several datasets as one; episodes of different datasets stay apart."""
+def labelled_pictures(chosen: Sequence[Frames | AnsweredFrames], cameras: Sequence[str]) -> LabelledPictures:
+    """The frames of several datasets as one; episodes of different datasets stay apart, pictures get the size of the first."""
+    chosen = [frames for frames in chosen if len(frames.rows)]
     sizes = [len(frames.rows) for frames in chosen]
     owner = np.repeat(np.arange(len(chosen)), sizes)
     place = np.concatenate([np.arange(size) for size in sizes])
     firsts = np.cumsum([0, *(frames.dataset.num_episodes for frames in chosen[:-1])])
+    shapes = [images.shape[1:] for images in pictures(chosen[0], cameras, np.array([0]))]
 
     def look(rows: np.ndarray) -> list[np.ndarray]:
         """Pictures in the order of `rows`, which may repeat and mix datasets; videos are read forwards."""
-        found: list[list[Any]] = [[None] * len(rows) for _ in cameras]
+        found = [np.zeros((len(rows), *shape), np.uint8) for shape in shapes]
         for number in np.unique(owner[rows]):
-            wanted, back = np.unique(place[rows[owner[rows] == number]], return_inverse=True)
             where = np.flatnonzero(owner[rows] == number)
-            for camera, images in enumerate(pictures(chosen[number], cameras, wanted)):
-                for target, source in zip(where, back, strict=True):
-                    found[camera][target] = images[source]
-        return [np.stack(images) for images in found]
+            wanted, back = np.unique(place[rows[where]], return_inverse=True)
+            for images, target in zip(pictures(chosen[number], cameras, wanted), found, strict=True):
+                target[where] = resized(images, target.shape[1:3])[back]
+        return found
 
     labels = np.concatenate([frames.labels for frames in chosen])
-    episodes = np.concatenate([f.episodes + first for f, first in zip(chosen, firsts, strict=True)])
-    return LabelledPictures(look, labels, episodes)
+    episodes = [
+        np.where(f.episodes == ALWAYS, ALWAYS, f.episodes + first) for f, first in zip(chosen, firsts, strict=True)
+    ]
+    return LabelledPictures(look, labels, np.concatenate(episodes))
+
+
+def resized(images: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """`(n, H, W, 3)` uint8 to another height and width."""
+    height, width = size
+    if images.shape[1:3] == (height, width):
+        return images
+    return np.stack([cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in images])
 
 
 def _fit(

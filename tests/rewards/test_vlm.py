@@ -17,6 +17,7 @@ pytest.importorskip("peft")
 
 from robot_learning.rewards import (
     Calibration,
+    HeadTraining,
     PromptedReward,
     RewardCheckpointError,
     load_reward,
@@ -25,6 +26,7 @@ from robot_learning.rewards import (
 )
 from robot_learning.rewards.lora import LoraTraining, add_lora, train_lora
 from robot_learning.rewards.prompted import plain_book
+from robot_learning.rewards.prompted_training import LabelledPictures, fit_with_lora
 from robot_learning.rewards.vlm import LocalVlm, LoraConfig, VlmConfig, VlmError
 from robot_learning.rewards.vlm_memory import MemoryShortError, weight_bytes
 from tests.rewards.tiny_vlm import make_tiny_paligemma, make_tiny_vlm
@@ -181,6 +183,23 @@ def test_lora_leaves_the_models_own_weights_alone(
     with tuned[0].network.disable_adapter():
         found = tuned[0].ask(pictures(), TEXTS).logits
     np.testing.assert_allclose(found, shared.ask(pictures(), TEXTS).logits, atol=1e-5)
+
+
+def test_lora_learns_from_answered_pictures_and_does_not_calibrate_on_them(vlm: LocalVlm) -> None:
+    labels = (np.arange(24) % 2)[:, None].astype(np.int8)
+    episodes = np.repeat(np.arange(6), 4)
+    episodes[20:] = -1
+    looked: list[int] = []
+
+    def look(rows: np.ndarray) -> list[np.ndarray]:
+        looked.extend(rows.tolist())
+        return bright_and_dark(rows)
+
+    data, training = LabelledPictures(look, labels, episodes), HeadTraining(folds=2)
+    fitted = fit_with_lora(vlm, data, plain_book(QUESTIONS[:1]), training, LORA, LoraTraining(steps=12, batch=8))
+    assert len(fitted.labels) in (8, 12)  # a fold of the five episodes
+    assert set(looked[:96]) & {20, 21, 22, 23}
+    assert not set(looked[96:]) & {20, 21, 22, 23}
 
 
 def test_lora_repeats_exactly(folder: Path) -> None:

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from robot_learning.data import Dataset
+from robot_learning.rewards import LabelError
 from robot_learning.rewards.prompted import plain_book
-from robot_learning.training.reward_frames import choose_frames
-from robot_learning.training.reward_prompting import labelled_pictures
-from robot_learning.training.reward_training import known_questions
+from robot_learning.rewards.training import ALWAYS
+from robot_learning.training.reward_frames import AnsweredFrames, choose_frames
+from robot_learning.training.reward_prompting import PromptedRun, labelled_pictures, train_prompted
+from robot_learning.training.reward_training import RewardRun, known_questions
 
 from . import drawer_world
 
@@ -30,3 +32,29 @@ def test_datasets_keep_their_episodes_apart(roots: list[Path]) -> None:
     data = labelled_pictures(choose_frames(roots, plain_book(known_questions(None))), ("front",))
     assert data.episodes.tolist() == np.repeat(np.arange(4), 6).tolist()
     assert len(data.labels) == 24
+
+
+class Answered:
+    """Stands for pictures that a person answered by themselves: two, twice as large as those of the datasets."""
+
+    num_episodes = 0
+
+    def images(self, camera: str, rows: np.ndarray) -> np.ndarray:
+        return np.stack([np.full((64, 64, 3), 100 * row, np.uint8) for row in rows])
+
+
+def test_answered_pictures_belong_to_no_episode_and_get_the_others_size(roots: list[Path]) -> None:
+    chosen = choose_frames(roots, plain_book(known_questions(None)))
+    labels = np.ones((2, chosen[0].labels.shape[1]), np.int8)
+    answered = AnsweredFrames(Answered(), np.arange(2), np.full(2, ALWAYS), labels)  # type: ignore[arg-type]
+    data = labelled_pictures([*chosen, answered], ("front",))
+    assert data.episodes[-2:].tolist() == [ALWAYS, ALWAYS]
+    (found,) = data.look(np.array([25, 0]))
+    assert found.shape == (2, 32, 32, 3)
+    assert (found[0] == 100).all()
+
+
+def test_single_pictures_need_lora(roots: list[Path], tmp_path: Path) -> None:
+    run = RewardRun(dataset=tuple(roots), uncertain=(tmp_path,))
+    with pytest.raises(LabelError, match=r"--lora\.rank"):
+        train_prompted(run, "openai", PromptedRun(model="any"))
