@@ -44,6 +44,7 @@ from robot_learning.nodes.running import run
 from robot_learning.nodes.teleop import PERSON
 from robot_learning.rewards import QuestionError, RewardModel, load_reward
 
+LATE = 1.0  # no verdict in time for so long is an error [s, wall]
 WINDOW = 50  # verdicts over which the rate is measured
 
 
@@ -145,9 +146,8 @@ class RewardNode(RobotNode[Config]):
         """Parameters may have been set anew since the node was made."""
         names = [field.name for field in dataclasses.fields(Config) if field.name not in ("contract", "autostart")]
         values = {name: self.get_parameter(name).value for name in names}
-        values["questions"] = tuple(values["questions"] or ())
-        self.config = dataclasses.replace(self.config, **values)
-        config = self.config
+        questions = tuple(values.pop("questions") or ())
+        self.config = config = dataclasses.replace(self.config, questions=questions, **values)
         if not config.model:
             raise ParameterError("reward: the parameter model is empty; give it the folder of a reward model")
         if min(config.consecutive, config.threads, config.uncertain_limit, config.uncertain_per_episode) < 1:
@@ -316,25 +316,28 @@ class RewardNode(RobotNode[Config]):
             self._fail(result.error)
             return
         age = (self._eyes.latest(self.now()) - job.at) / SECOND
-        if age > self._eyes.max_age:
-            self.count("late_verdicts")
-            self._complain(
-                (f"the model took too long, its picture is now older than max_age {self._eyes.max_age:g} s",)
-            )
-            return
         p, threshold = (float(value) for value in result.output)
-        lower = min(self.config.lower_threshold or threshold / 2, threshold)
-        self._complaint = ()
+        success = self._verdict.see(p, threshold, min(self.config.lower_threshold or threshold / 2, threshold))
         self._last = job, p, threshold
-        success = self._verdict.see(p, threshold, lower)
-        self._publish(job, p, threshold, success)
         self._keep(job, p, threshold)
-        self._times.append(time.monotonic())
         values = {"probability": p, "threshold": threshold, "age_ms": age * 1e3}
+        if age > self._eyes.max_age:
+            self._say_late(values)
+            return
+        self._complaint = ()
+        self._publish(job, p, threshold, success)
+        self._times.append(time.monotonic())
         if self._others:
             self._report(WARN, f"{self._others} says success too, so it is left to chance who judges", **values)
         else:
             self._report(OK, f"judging: {self._question}", **values)
+
+    def _say_late(self, values: dict[str, float]) -> None:
+        """A picture that has grown too old counts among those in a row, but nothing is said of success. Seldom is no error."""
+        self.count("late_verdicts")
+        if not self._times or time.monotonic() - self._times[-1] > LATE:
+            age = f"older than max_age {self._eyes.max_age:g} s"
+            self._report(ERROR, f"no verdict: the model takes too long, its pictures are {age} then", **values)
 
     def _publish(self, job: Job, p: float, threshold: float, success: bool) -> None:
         self._probability.publish(Float32(data=p))
