@@ -89,6 +89,7 @@ class Demonstrations:
         tasks: Sequence[str] = (),
         only_success: bool = True,
         episodes: Sequence[int] | None = None,
+        without: str = "",
     ) -> Demonstrations:
         """Decode the episodes of `tasks` (all when empty) into memory.
 
@@ -96,6 +97,7 @@ class Demonstrations:
             inputs: keys of the streams the policy will read.
             only_success: leave out episodes that did not succeed.
             episodes: these episodes, whatever the other choices say.
+            without: name of a flag; frames where it is true are left out, and episodes that have no others.
 
         Raises:
             ContractError: the dataset lacks an input. DemonstrationError: no episode is left, or an action is not finite.
@@ -104,10 +106,15 @@ class Demonstrations:
             raise DemonstrationError(f"{dataset.root} has no contract, so its robot is unknown; import it with one")
         contract = dataset.contract.select(list(inputs))
         chosen = _choose(dataset, tasks, only_success) if episodes is None else list(episodes)
-        ranges = np.asarray(dataset.episode_ranges)[chosen]
-        rows = np.concatenate([np.arange(start, stop) for start, stop in ranges])
-        lengths = ranges[:, 1] - ranges[:, 0]
-        return _read(dataset, contract, inputs, rows, lengths, [dataset.episode_tasks[e] for e in chosen])
+        parts = [np.arange(start, stop) for start, stop in np.asarray(dataset.episode_ranges)[chosen]]
+        if without in dataset.features:
+            flags = dataset.column(without).reshape(-1).astype(bool)
+            parts = [rows[~flags[rows]] for rows in parts]
+        kept = [(rows, dataset.episode_tasks[e]) for rows, e in zip(parts, chosen, strict=True) if rows.size]
+        if not kept:
+            raise DemonstrationError(f"{dataset.root}: every frame of the episodes {chosen} is flagged as {without}")
+        lengths = np.array([rows.size for rows, _ in kept])
+        return _read(dataset, contract, inputs, np.concatenate([r for r, _ in kept]), lengths, [t for _, t in kept])
 
 
 def load_play(dataset: Dataset, inputs: Sequence[str], tasks: Sequence[str], linger: int = 5) -> Demonstrations | None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,14 +23,14 @@ import numpy as np
 import torch
 import tyro
 
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig, frozen_features
-from robot_learning.algorithms.demonstrations import Demonstrations, with_play
-from robot_learning.algorithms.frozen_features import FrozenFeatures
+from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
+from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.algorithms.self_imitation import Exploration, SelfImitationConfig
 from robot_learning.contract import IMAGE_PREFIX
 from robot_learning.data import Dataset, DatasetWriter
 from robot_learning.envs import TASKS
 from robot_learning.policies import Checkpoint, ChunkPolicy, load_policy, read_checkpoint, save_checkpoint
+from robot_learning.training.clone_rounds import CloneRounds, load_demonstrations
 from robot_learning.training.config import begin_or_resume, read_as, read_config, save_plain
 from robot_learning.training.interrupt import StopRequest
 from robot_learning.training.metrics import MetricsLog
@@ -57,7 +56,7 @@ from robot_learning.training.progress import Preparation, ProgressBar
 from robot_learning.training.reset_free import ResetFree
 from robot_learning.training.run_state import RunError
 
-PRACTICE, ROUNDS = "practice", "rounds"
+PRACTICE = "practice"
 RECENT = 20  # episodes that the success shown in the progress bar is taken over
 
 
@@ -201,8 +200,8 @@ class _Loop:
         self.contract = contract_of(env)
         self.instructions: list[str] = self.env.env.instructions  # type: ignore[attr-defined]
         self.inputs = config.bc.input_keys([IMAGE_PREFIX + camera for camera in config.cameras])
-        loaded = [Demonstrations.load(Dataset(d), self.inputs, self.instructions) for d in config.dataset]
-        self.demonstrated = with_play(Demonstrations.join(loaded), config.play, self.inputs)
+        self.demonstrated = load_demonstrations(config.dataset, config.play, self.inputs, self.instructions)
+        self.rounds = CloneRounds(run, config.bc, config.settings, config.seed, len(self.demonstrated))
         self.contract.require(self.demonstrated.contract, f"the data {', '.join(config.dataset)}")
         self.lengths: list[int] = []
         self.successes: list[bool] = []
@@ -213,7 +212,6 @@ class _Loop:
             self.successes = practised.episode_success.tolist()
             self._recall(practised)
         self.rate: float | None = None
-        self._features: FrozenFeatures | None = None
 
     def _recall(self, practised: Dataset) -> None:
         """Where practice without resets stood."""
@@ -242,7 +240,7 @@ class _Loop:
     def _rounds(self, stop: StopRequest) -> bool:
         last = math.ceil(self.config.online_steps / self.config.settings.round_steps)
         for number in range(last + 1):
-            if not self._round(number).exists() and not self._train(number, stop):
+            if not self.rounds.folder(number).exists() and not self._train(number, stop):
                 return False
             if number < last and not self._practise(number, stop):
                 return False
@@ -261,7 +259,7 @@ class _Loop:
         until = min((number + 1) * self.config.settings.round_steps, self.config.online_steps)
         if self.steps >= until:
             return True
-        policy = load_policy(self._round(number), self.contract)
+        policy = load_policy(self.rounds.folder(number), self.contract)
         assert isinstance(policy, ChunkPolicy)
         with (
             DatasetWriter.open_or_create(self.run / PRACTICE, self.contract) as writer,
@@ -332,24 +330,18 @@ class _Loop:
         if number == 0 and self.config.start:
             self._keep(number, read_checkpoint(self.config.start))
             return True
-        data = self._data(number)
-        first, config = len(self.demonstrated), self.config
-        steps = config.settings.gradient_steps_for(len(data), first)
-        selected = self._selected(number)
-        if config.bc.encoder == "frozen" and self._features is None:
-            self._features = frozen_features(
-                config.bc, data, config.seed
-            )  # kept from round to round, as data only grows
-        seed = config.seed + number
-        rows = np.arange(len(data))
-        learner = BehaviourCloning(config.bc, data, rows, steps, seed, selected, self._features, Preparation())
-        metrics: dict[str, float] = {}
-        with ProgressBar(f"clone, round {number}", steps, "steps") as bar:
-            for step in range(steps):
-                if stop.requested:
-                    return False
-                metrics = learner.update(step, learner.batch(step))
-                bar.update(step + 1, f"loss {metrics['loss']:.3f}")
+        data, config = self._data(number), self.config
+        learner = self.rounds.learner(number, data, Preparation())
+        with ProgressBar(f"clone, round {number}", learner.steps, "steps") as bar:
+
+            def go_on(step: int, loss: float) -> bool:
+                if step:
+                    bar.update(step, f"loss {loss:.3f}")
+                return not stop.requested
+
+            metrics = self.rounds.train(learner, go_on)
+        if metrics is None:
+            return False
         facts = {
             "Algorithm": "self-imitation",
             "Data": ", ".join(Path(folder).name for folder in config.dataset),
@@ -358,15 +350,10 @@ class _Loop:
             "Seed": config.seed,
         }
         self._keep(number, learner.checkpoint(facts, []))
-        self._log.log(self.steps, {"train/loss": metrics["loss"], "train/steps": steps, "train/frames": len(data)})
+        self._log.log(
+            self.steps, {"train/loss": metrics["loss"], "train/steps": learner.steps, "train/frames": len(data)}
+        )
         return True
-
-    def _selected(self, number: int) -> dict[str, list[int]] | None:
-        """What the policy of the round before reads; None when it is to be decided anew, each time the data has about doubled."""
-        if number & (number - 1) == 0 or not self.config.bc.choose_inputs:  # 0, 1, 2, 4, 8, ...
-            return None
-        selected: dict[str, list[int]] = read_checkpoint(self._round(number - 1)).config["selected"]
-        return selected
 
     def _data(self, number: int) -> Demonstrations:
         """Demonstrations and successes up to the training of round `number`."""
@@ -380,20 +367,14 @@ class _Loop:
     def _keep(self, number: int, checkpoint: Checkpoint) -> None:
         """Evaluate if it is time to; the round's folder comes last, as it says that the round is done."""
         config, last = self.config, self.run / "checkpoints" / "last"
-        save_checkpoint(last, checkpoint)
         if config.evaluate_every and number % config.evaluate_every == 0:
+            save_checkpoint(last, checkpoint)
             result = evaluate_between(last, config)
             self._log.log(self.steps, {f"success/{name}": task.rate for name, task in result.tasks.items()})
             self.rate, best = result.rate, self.run / "checkpoints" / "best"
             checkpoint = dataclasses.replace(
                 checkpoint, success=result.lines(), facts={**checkpoint.facts, "Evaluated": result.rate}
             )
-            save_checkpoint(last, checkpoint)
             if not best.exists() or result.rate >= read_checkpoint(best).facts["Evaluated"]:
                 save_checkpoint(best, checkpoint)
-        self._round(number).parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self._round(number), ignore_errors=True)
-        save_checkpoint(self._round(number), checkpoint)
-
-    def _round(self, number: int) -> Path:
-        return self.run / ROUNDS / f"round_{number}"
+        self.rounds.keep(number, checkpoint)

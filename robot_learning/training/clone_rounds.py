@@ -1,0 +1,100 @@
+"""Rounds of cloning: each a new clone, from scratch, of demonstrations and all successes of practice so far.
+
+rounds/round_K     the policy of K trainings after the first; a folder that exists is whole
+checkpoints/last   the newest of them
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig, frozen_features
+from robot_learning.algorithms.demonstrations import Demonstrations, with_play
+from robot_learning.algorithms.frozen_features import FrozenFeatures
+from robot_learning.algorithms.input_selection import Told
+from robot_learning.algorithms.self_imitation import SelfImitationConfig
+from robot_learning.data import Dataset
+from robot_learning.policies import Checkpoint, read_checkpoint, save_checkpoint
+from robot_learning.training.offline import DivergedError
+
+ROUNDS = "rounds"
+
+
+def load_demonstrations(
+    folders: Sequence[str], play: Sequence[str], inputs: Sequence[str], tasks: Sequence[str]
+) -> Demonstrations:
+    """The successful demonstrations of `tasks` in all folders, and what succeeded in `play`, as one set.
+
+    Raises:
+        DatasetError, ContractError, DemonstrationError: as `Demonstrations.load` and `with_play`.
+    """
+    loaded = [Demonstrations.load(Dataset(folder), inputs, tasks) for folder in folders]
+    return with_play(Demonstrations.join(loaded), play, inputs)
+
+
+class CloneRounds:
+    """Trains the clones of a run and keeps them.
+
+    Args:
+        run: the run's folder. demonstrated: frames of its demonstrations, which the length of a training is measured by.
+        seed: that of round K is `seed + K`.
+    """
+
+    def __init__(
+        self, run: Path, bc: BehaviourCloningConfig, settings: SelfImitationConfig, seed: int, demonstrated: int
+    ) -> None:
+        self.run, self.bc, self.settings, self.seed, self.demonstrated = run, bc, settings, seed, demonstrated
+        self._features: FrozenFeatures | None = None
+
+    def folder(self, number: int) -> Path:
+        """Where the policy of a round is."""
+        return self.run / ROUNDS / f"round_{number}"
+
+    def newest(self) -> int | None:
+        """Number of the last round that was kept, None before the first."""
+        found = [re.fullmatch(r"round_(\d+)", path.name) for path in (self.run / ROUNDS).glob("round_*")]
+        return max((int(match[1]) for match in found if match), default=None)
+
+    def learner(self, number: int, data: Demonstrations, told: Told) -> BehaviourCloning:
+        """The clone of a round before its first step; maps of frozen features are kept, as data only grows."""
+        if self.bc.encoder == "frozen" and self._features is None:
+            self._features = frozen_features(self.bc, data, self.seed)
+        steps = self.settings.gradient_steps_for(len(data), self.demonstrated)
+        rows, seed = np.arange(len(data)), self.seed + number
+        return BehaviourCloning(self.bc, data, rows, steps, seed, self._selected(number), self._features, told)
+
+    def train(self, learner: BehaviourCloning, go_on: Callable[[int, float], bool]) -> dict[str, float] | None:
+        """All steps of a training; its last metrics, or None when `go_on(steps done, loss)` said no before a step.
+
+        Raises:
+            DivergedError: the loss is not finite in the end.
+        """
+        metrics = {"loss": math.nan}
+        for step in range(learner.steps):
+            if not go_on(step, metrics["loss"]):
+                return None
+            metrics = learner.update(step, learner.batch(step))
+        go_on(learner.steps, metrics["loss"])
+        if not math.isfinite(metrics["loss"]):
+            raise DivergedError(
+                f"{self.run}: the loss is {metrics['loss']} after {learner.steps} steps; try a lower learning rate, and look for "
+                "outliers with `robot-learning dataset check`"
+            )
+        return metrics
+
+    def keep(self, number: int, checkpoint: Checkpoint) -> None:
+        """Put the policy of a round on the disk; the round's own folder comes last, as it says that the round is done."""
+        save_checkpoint(self.run / "checkpoints" / "last", checkpoint)
+        save_checkpoint(self.folder(number), checkpoint)
+
+    def _selected(self, number: int) -> dict[str, list[int]] | None:
+        """What the policy of the round before reads; None when it is to be decided anew, each time the data has about doubled."""
+        if number & (number - 1) == 0 or not self.bc.choose_inputs:  # 0, 1, 2, 4, 8, ...
+            return None
+        selected: dict[str, list[int]] = read_checkpoint(self.folder(number - 1)).config["selected"]
+        return selected
