@@ -118,6 +118,18 @@ def read_as(run: Path, kind: Callable[[dict[str, Any]], type[Any]]) -> Any:
         raise RunError(f"{run / FILE} is not a training config of this version: {error}") from error
 
 
+def from_plain(kind: type[Any], data: Any, where: str) -> Any:
+    """The dataclass `kind` from plain data, as `read_as` makes it of a run's config.
+
+    Raises:
+        RunError: the data is not of this version; `where` names its source.
+    """
+    try:
+        return _build(kind, data)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{where} is not a {kind.__name__} of this version: {error}") from error
+
+
 def read_plain(run: Path) -> dict[str, Any]:
     """What a run's `config.yaml` holds, besides the version that made it.
 

@@ -1,0 +1,236 @@
+"""Learning beside practice: rounds as practice grows, from what was really carried out; a kill loses the training in progress."""
+
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
+from robot_learning.algorithms.demonstrations import DemonstrationError, Demonstrations
+from robot_learning.algorithms.self_imitation import SelfImitationConfig
+from robot_learning.data import Dataset, DatasetWriter
+from robot_learning.data.files import DatasetError
+from robot_learning.data.recording import HELD, recording_features
+from robot_learning.policies import load_policy
+from robot_learning.training.collection import collect_demonstrations
+from robot_learning.training.config import TrainConfig
+from robot_learning.training.continual import ContinualConfig, ContinualLearner, Progress, from_start
+from robot_learning.training.metrics import read_metrics
+from robot_learning.training.offline import train
+from robot_learning.training.practised import PractisedSuccesses
+from robot_learning.training.run_state import RunError
+
+CLONE = BehaviourCloningConfig(inputs="state", hidden=(32,), batch_size=16)
+SHORT = SelfImitationConfig(gradient_steps=10, most_gradient_steps=20)
+RUNNING = threading.Event()  # never set
+
+
+@pytest.fixture(scope="session")
+def doors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "doors"
+    collect_demonstrations(root, {"close_sliding": 0}, episodes=2, cameras=())
+    return root
+
+
+@pytest.fixture(scope="session")
+def clone(doors: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "clone"
+    train(TrainConfig(dataset=str(doors), run=str(run), steps=10, threads=1, bc=CLONE))
+    return run
+
+
+@pytest.fixture
+def config(clone: Path, tmp_path: Path) -> ContinualConfig:
+    return dataclasses.replace(from_start(clone, tmp_path / "run"), min_new_successes=2, settings=SHORT)
+
+
+def practise(root: Path, doors: Path, successes: list[bool], held: int = 0, **info: object) -> None:
+    """Record an episode for each flag, as the recorder does: the first `held` frames are holds, in which the action is zero."""
+    shown = Dataset(doors)
+    assert shown.contract is not None
+    with DatasetWriter.open_or_create(root, shown.contract, extra=recording_features(shown.contract)) as writer:
+        for success in successes:
+            frames = shown.episode(0).frames
+            for i in range(held + 6):
+                row = {key: frames[key][max(0, i - held)] for key in [*shown.contract.observation, "action"]}
+                row["action"] = row["action"] * (i >= held)
+                outcome = {
+                    "next.reward": np.float32(0),
+                    "next.done": np.bool_(False),
+                    "next.success": np.bool_(success),
+                }
+                more = {
+                    "intervention": np.bool_(False), HELD: np.bool_(i < held), "action.requested": np.ones(5, np.float32),
+                    "observation.age": np.zeros(len(shown.contract.observation), np.float32),
+                }  # fmt: skip
+                writer.add_frame({**row, **outcome, **more}, task=shown.tasks[0])
+            writer.save_episode(success=success, info={"source": "recorder", **info})
+
+
+def rounds(config: ContinualConfig) -> set[str]:
+    return {path.name for path in (Path(config.run) / "rounds").iterdir()}
+
+
+def test_it_begins_with_the_clone_and_waits_for_practice(config: ContinualConfig, clone: Path) -> None:
+    learner = ContinualLearner(config)
+    assert learner.advance(RUNNING) is None
+    assert rounds(config) == {"round_0"} and learner.newest.facts["Round"] == 0
+    first = load_file(clone / "checkpoints" / "last" / "weights.safetensors")
+    assert all(torch.equal(first[key], value) for key, value in learner.newest.weights.items())
+
+
+def test_a_round_follows_whenever_enough_has_succeeded(config: ContinualConfig, doors: Path) -> None:
+    learner, practice = ContinualLearner(config), Path(config.practice)
+    practise(practice, doors, [True, False, False])
+    assert learner.advance(RUNNING) is None, "one success is too few"
+    for number, new in enumerate(([True], [False, True, True]), start=1):
+        practise(practice, doors, new)
+        policy = learner.advance(RUNNING)
+        assert policy is not None and policy.facts["Round"] == number
+        assert learner.advance(RUNNING) is None, "nothing new"
+    assert rounds(config) == {"round_0", "round_1", "round_2"}
+    assert load_policy(Path(config.run) / "checkpoints" / "last").tasks == ["close the sliding door"]
+    frames = [row["train/frames"] for row in read_metrics(Path(config.run))]
+    demonstrated = Dataset(doors).num_frames
+    assert frames == [demonstrated + 2 * 6, demonstrated + 4 * 6]
+
+
+def test_it_learns_what_was_carried_out_but_no_holds(config: ContinualConfig, doors: Path) -> None:
+    practise(Path(config.practice), doors, [True, True], held=3)
+    practised = PractisedSuccesses(Path(config.practice), ["observation.state"], ["close the sliding door"])
+    assert practised.look()
+    (data,) = practised.load()
+    assert np.array_equal(data.actions, np.tile(Dataset(doors).column("action")[:6], (2, 1)))
+    assert np.unique(data.ends).tolist() == [6, 12]
+
+
+def test_an_episode_that_a_person_took_back_is_left_out(config: ContinualConfig, doors: Path) -> None:
+    practise(Path(config.practice), doors, [True, True], discarded=True)
+    assert ContinualLearner(config).advance(RUNNING) is None
+
+
+def test_an_episode_of_another_task_is_left_out(config: ContinualConfig, doors: Path) -> None:
+    practise(Path(config.practice), doors, [True])
+    practised = PractisedSuccesses(Path(config.practice), ["observation.state"], ["make tea"])
+    assert practised.look() and practised.chosen == []
+
+
+def test_only_new_successes_are_read(config: ContinualConfig, doors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    practised = PractisedSuccesses(Path(config.practice), ["observation.state"], ["close the sliding door"])
+    practise(practised.root, doors, [True, False])
+    assert practised.look() and len(practised.load()[0]) == 6
+    assert not practised.look()
+    practise(practised.root, doors, [True])
+    asked = []
+    load = Demonstrations.load
+    monkeypatch.setattr(Demonstrations, "load", lambda *a, **k: (asked.append(k["episodes"]), load(*a, **k))[1])
+    assert practised.look() and len(practised.load()[0]) == 12
+    assert asked == [[2]]
+
+
+def test_an_episode_that_a_killed_recorder_left_half_listed_is_not_seen(config: ContinualConfig, doors: Path) -> None:
+    """Its row is on the disk, but `meta/info.json` does not count it yet."""
+    practise(Path(config.practice), doors, [True])
+    info = Path(config.practice) / "meta" / "info.json"
+    before = info.read_bytes()
+    practise(Path(config.practice), doors, [True])
+    info.write_bytes(before)
+    practised = PractisedSuccesses(Path(config.practice), ["observation.state"], ["close the sliding door"])
+    practised.look()
+    assert practised.chosen == [0] and len(practised.load()[0]) == 6
+    practise(Path(config.practice), doors, [False])  # the next writer finishes it
+    assert practised.look() and practised.chosen == [0, 1]
+
+
+def test_a_damaged_dataset_is_named(config: ContinualConfig) -> None:
+    meta = Path(config.practice) / "meta"
+    meta.mkdir(parents=True)
+    (meta / "info.json").write_text("{")
+    with pytest.raises(DatasetError, match=r"info\.json"):
+        ContinualLearner(config).advance(RUNNING)
+
+
+def test_another_learner_goes_on_with_the_next_round(config: ContinualConfig, doors: Path) -> None:
+    practise(Path(config.practice), doors, [True, True])
+    assert ContinualLearner(config).advance(RUNNING) is not None
+    learner = ContinualLearner(config)
+    assert learner.newest.facts["Round"] == 1 and learner.advance(RUNNING) is None
+    practise(Path(config.practice), doors, [True, True])
+    policy = learner.advance(RUNNING)
+    assert policy is not None and policy.facts["Round"] == 2 and policy.facts["Successes"] == 4
+
+
+RUN = """
+import sys, threading
+from pathlib import Path
+from robot_learning.training.config import read_as
+from robot_learning.training.continual import ContinualConfig, ContinualLearner
+config = read_as(Path(sys.argv[1]), lambda data: ContinualConfig)
+ContinualLearner(config).run(threading.Event(), lambda policy: print(policy.facts["Round"], flush=True))
+"""
+
+
+def test_a_killed_learner_leaves_whole_rounds_and_is_gone_on_with(config: ContinualConfig, doors: Path) -> None:
+    endless = dataclasses.replace(config, settings=SelfImitationConfig(gradient_steps=10**6, most_gradient_steps=10**6))
+    ContinualLearner(endless)
+    practise(Path(config.practice), doors, [True, True])
+    child = subprocess.Popen([sys.executable, "-c", RUN, config.run], stdout=subprocess.PIPE)
+    time.sleep(np.random.default_rng().uniform(0, 4))  # to die at any moment
+    os.kill(child.pid, signal.SIGKILL)
+    child.communicate()
+    learner = ContinualLearner(config)
+    assert rounds(config) == {"round_0"}
+    policy = learner.advance(RUNNING)
+    assert policy is not None and policy.facts["Round"] == 1
+
+
+def test_it_tells_how_far_it_is_and_stops_within_a_training(config: ContinualConfig, doors: Path) -> None:
+    practise(Path(config.practice), doors, [True, True])
+    stop, heard = threading.Event(), list[Progress]()
+
+    def told(progress: Progress) -> None:
+        heard.append(progress)
+        if progress.step == 5:
+            stop.set()
+
+    ContinualLearner(config, told).run(stop, lambda policy: pytest.fail("a training that was stopped made a policy"))
+    last = heard[-1]
+    assert (last.phase, last.step, last.steps, last.successes, last.round) == ("training", 5, last.steps, 2, 0)
+    assert last.steps >= 10 and last.seconds_left > 0 and np.isfinite(last.loss)
+    assert rounds(config) == {"round_0"}
+
+
+def test_another_run_in_the_folder_is_refused(
+    config: ContinualConfig, clone: Path, doors: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RunError, match="holds another run: bc"):
+        ContinualLearner(dataclasses.replace(config, run=str(clone)))
+    other = tmp_path / "other"
+    train(TrainConfig(dataset=str(doors), run=str(other), steps=5, threads=1, bc=CLONE))
+    ContinualLearner(config)
+    with pytest.raises(RunError, match="choose another folder"):
+        ContinualLearner(dataclasses.replace(config, start=str(other / "checkpoints" / "last")))
+
+
+def test_a_checkpoint_alone_needs_demonstrations(clone: Path, doors: Path, tmp_path: Path) -> None:
+    alone = shutil.copytree(clone / "checkpoints" / "last", tmp_path / "models" / "policy")
+    with pytest.raises(RunError, match="name them"):
+        from_start(alone, tmp_path / "run")
+    assert from_start(alone, tmp_path / "run", (str(doors),)).bc == CLONE
+
+
+def test_demonstrations_without_a_task_of_the_policy_are_refused(config: ContinualConfig, tmp_path: Path) -> None:
+    other = tmp_path / "open"
+    collect_demonstrations(other, {"open_sliding": 0}, episodes=1, cameras=())
+    with pytest.raises(DemonstrationError, match="close the sliding door"):
+        ContinualLearner(dataclasses.replace(config, dataset=(str(other),))).advance(RUNNING)
