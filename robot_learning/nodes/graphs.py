@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from robot_learning import paths
 from robot_learning.contract import IMAGE_PREFIX, Contract
@@ -272,6 +273,34 @@ def _policy_nodes(values: Values) -> list[Process]:
     return processes
 
 
+def _practice_nodes(values: Values) -> list[Process]:
+    """Actor, judge, recorder and conductor; the learner too, unless it runs elsewhere."""
+    run = os.path.abspath(os.path.expanduser(values["run"]))
+    simulated = _is_simulated(values)
+    dataset = os.path.join(run, "practice")
+    tasks = [_instruction(task.strip()) for task in values["tasks"].split(",")]
+    policy: dict[str, Value] = {
+        "checkpoint": os.path.abspath(os.path.expanduser(values["checkpoint"])),
+        "act_at_once": False,
+    }
+    practice: dict[str, Value] = {
+        "run": run,
+        "tasks": tasks,
+        "steps": _number(values, "steps", int),
+        "seed": _number(values, "seed", int) if simulated else 0,
+    }
+    if simulated:
+        practice |= {"help_service": "sim_robot/reset", "truth_topic": "sim_robot/success"}
+    values = {**values, "task": "", "dataset": dataset, "environment_state": NO}
+    return [
+        *_robot(values, ["policy", "reward", "recorder", "practice"]),
+        _process(values, "policy", policy),
+        *_judges(values),
+        _recorder(values),
+        _process(values, "practice", practice, required=True),
+    ]
+
+
 DATASET = "Folder of the dataset; made when it does not exist, else gone on with"
 DEVICES = ("keyboard", "gamepad")
 GRAPHS: dict[str, Graph] = {
@@ -326,6 +355,23 @@ GRAPHS: dict[str, Graph] = {
             "A real robot: its cameras and its safety gate, at a tenth of the speed",
             (*REAL, *REWARD, *COMMON),
             _robot_nodes,
+        ),
+        Graph(
+            "practice",
+            "Practise by itself: forward, backward, forward again, judged by a reward model",
+            (
+                Argument("run", "Folder of the run; gone on with where there is one", None),
+                Argument("checkpoint", "Folder of the policy to begin with, a clone that reads pictures", None),
+                Argument(
+                    "tasks",
+                    "The cycle, separated by commas: a task and the one that undoes it",
+                    "open_drawer,close_drawer",
+                ),
+                Argument("steps", "Control ticks to practise for in all", "30000"),
+                ROBOT,
+                *(replace(REWARD[0], default=None), *REWARD[1:], RECORDING[1], *SIMULATION, *REAL, *COMMON),
+            ),
+            _practice_nodes,
         ),
         Graph(
             "reward",

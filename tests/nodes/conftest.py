@@ -190,7 +190,7 @@ class Graph:
 def _yaml(value: object) -> str:
     import json
 
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) and value else json.dumps(value)
 
 
 @contextmanager

@@ -10,13 +10,22 @@ from robot_learning.nodes import graphs
 from robot_learning.nodes.graphs import GRAPHS, GraphError, Process
 from robot_learning.nodes.reference import node_configs
 
-NEEDED = {"policy": {"checkpoint": "last"}, "record": {"dataset": "drawer"}, "reward": {"model": "drawer"}}
+NEEDED = {
+    "policy": {"checkpoint": "last"},
+    "record": {"dataset": "drawer"},
+    "reward": {"model": "drawer"},
+    "practice": {"run": "r", "checkpoint": "last", "reward": "drawer"},
+}
 EVERY = [
     *((name, NEEDED.get(name, {})) for name in GRAPHS),
     ("teleop", {"robot": "real", "device": "gamepad"}),
     ("record", {"dataset": "d", "operator": "scripted", "task": "open_drawer,close_drawer"}),
     ("policy", {"checkpoint": "c", "record": "true", "dataset": "d", "override": "keyboard", "task": "open_drawer"}),
     ("policy", {"checkpoint": "c", "robot": "real", "task": "open the drawer"}),
+    (
+        "practice",
+        {"run": "r", "checkpoint": "c", "reward": "w", "robot": "real", "tasks": "open the lid,close the lid"},
+    ),
     ("sim", {"reward": "r", "uncertain": "u", "question": "is it open?"}),
 ]
 
@@ -83,8 +92,20 @@ def test_words_that_are_no_argument_are_refused() -> None:
 
 
 def test_an_unknown_graph_lists_the_known_ones() -> None:
-    with pytest.raises(GraphError, match="valid graphs: sim, teleop, record, policy, robot, reward"):
+    with pytest.raises(GraphError, match="valid graphs: sim, teleop, record, policy, robot, practice, reward"):
         graphs.graph("simm")
+
+
+def test_in_practice_the_gate_holds_unless_all_who_take_part_are_well() -> None:
+    nodes = by_name("practice")
+    assert nodes["safety_gate"].parameters["watch"] == ["policy", "reward", "recorder", "practice"]
+    assert nodes["sim_robot"].remappings == (("success", "sim_robot/success"),)
+    assert nodes["practice"].parameters["tasks"] == ["open the drawer", "close the drawer"]
+    assert not nodes["policy"].parameters["act_at_once"]
+
+
+def test_on_a_real_robot_a_person_helps_practice() -> None:
+    assert "help_service" not in by_name("practice", robot="real")["practice"].parameters
 
 
 def test_a_task_s_name_becomes_the_instruction() -> None:

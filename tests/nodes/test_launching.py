@@ -18,7 +18,12 @@ from launch import LaunchContext, LaunchDescription, LaunchService
 from robot_learning.nodes.graphs import GRAPHS
 from robot_learning.nodes.launching import description
 
-NEEDED = {"policy": {"checkpoint": "last"}, "record": {"dataset": "drawer"}, "reward": {"model": "drawer"}}
+NEEDED = {
+    "policy": {"checkpoint": "last"},
+    "record": {"dataset": "drawer"},
+    "reward": {"model": "drawer"},
+    "practice": {"run": "r", "checkpoint": "last", "reward": "drawer"},
+}
 
 
 def actions(name: str, **given: str) -> list[object]:

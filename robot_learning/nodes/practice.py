@@ -1,0 +1,364 @@
+"""practice: conducts practice that nobody resets. It chooses the task, lets the policy act, ends the episode, has it recorded.
+
+The policy acts and the reward node judges; what is recorded goes to the learner, whose weights come back to the policy.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from std_msgs.msg import String
+
+from robot_learning.control.homing import Home
+from robot_learning.envs.tasks import instruction_of
+from robot_learning.errors import UserError
+from robot_learning.nodes.base import ERROR, OK, SECOND, WARN, NodeConfig, RobotNode, latched
+from robot_learning.nodes.judging.asking import questions_of
+from robot_learning.nodes.parameters import ParameterError
+from robot_learning.nodes.practising.arm import SOURCE, Arm
+from robot_learning.nodes.practising.senses import Names, NotYetError, Senses, Stopped
+from robot_learning.nodes.running import run
+from robot_learning.nodes.service_calls import ServiceError, TriggerCaller
+from robot_learning.training.practice_log import Entry, PracticeLog
+from robot_learning.training.practice_schedule import PERSON, STIR, PracticeSchedule, ScheduleConfig
+
+RETRY = 0.2  # between two questions whether a node has heard of the task [s, wall]
+POLL = 0.02  # the clock is looked at so often while an episode runs [s, wall]
+HEALTH_PERIOD = 0.2  # [s, wall]
+SETTLING, VERDICTS = (
+    0.3,
+    5,
+)  # so long [s, wall] and so many verdicts on it until it is clear whether a goal is reached already
+
+
+@dataclass(frozen=True)
+class Config(NodeConfig):
+    """Parameters of the practice node."""
+
+    run: str = ""
+    """Folder of the run; practice.jsonl in it is the diary, which is gone on with. Must be given."""
+    tasks: tuple[str, ...] = ("open_drawer", "close_drawer")
+    """The cycle: a task and the one that undoes it, or more; instructions, or names of the playroom's tasks."""
+    questions: tuple[str, ...] = ()
+    """Questions of your own instructions, each "instruction = question", as the reward node has them."""
+    steps: int = 30_000
+    """Control ticks to practise for, over all starts of the node."""
+    episode_ticks: int = 100
+    """Control ticks after which an attempt has failed."""
+    linger: int = 5
+    """Control ticks that an episode goes on after success: a clone of one that ends at the threshold stops just before it."""
+    home: tuple[float, ...] = (0.40, 0.0, 0.24)
+    """Where the tool goes between episodes, in base [m]; some centimetres of scatter are added."""
+    retries: int = 2
+    """Failures in a row at one task after which the next has its turn."""
+    stir_after: int = 4
+    """Failures in a row after which the arm moves about at random near the objects."""
+    ask_after: int = 12
+    """Failures in a row after which a person is asked to put the scene in order; 0: never."""
+    help_service: str = ""
+    """std_srvs/Trigger service that puts the scene in order (sim_robot/reset); empty: a person does, and then calls ~/helped."""
+    policy: str = "policy"
+    """Name of the policy's node."""
+    recorder: str = "recorder"
+    """Name of the recorder's node; empty: nothing is recorded."""
+    reward: str = "reward"
+    """Name of the reward node; empty: somebody else publishes success."""
+    success_topic: str = "success"
+    """Where somebody says whether the task is done, at each control tick."""
+    truth_topic: str = ""
+    """Simulation: where it says so itself, for the diary only."""
+    seed: int = 0
+    """Seed of the homes and of stirring."""
+    patience: float = 30.0
+    """Longest wait for a service or the robot before it is said what is missing [s, wall]; practice then waits on."""
+    exit_when_done: bool = True
+    """End the process after the last tick; false: stay, and do nothing more."""
+
+
+class Practice(RobotNode[Config]):
+    """See the module's docstring. Episodes run in a thread of their own, which may wait for whatever is missing."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("practice", Config, **options)
+        self.failed = False
+        self._progress: tuple[bytes, str] = (OK, "waiting for the graph")
+        self._helped = threading.Event()
+        self._senses: Senses | None = None
+        self.trigger_service("helped", self._hear_helped)
+
+    # --- lifecycle ---------------------------------------------------------------------------------------------------
+
+    def do_configure(self) -> None:
+        """Read the diary, join the graph."""
+        config = self.config
+        if not config.run:
+            raise ParameterError("practice: the parameter run is empty; give it the folder of the run")
+        if len(config.home) != 3 or min(config.steps, config.episode_ticks, config.retries, config.stir_after) < 1:
+            raise ParameterError(
+                "practice: home takes three numbers, and steps, episode_ticks, retries and stir_after are at least 1; found "
+                f"{list(config.home)}, {config.steps}, {config.episode_ticks}, {config.retries} and {config.stir_after}"
+            )
+        self._log_book = PracticeLog(Path(config.run).expanduser())
+        instructions = [instruction_of(task) for task in config.tasks]
+        limits = ScheduleConfig(config.retries, config.stir_after, config.ask_after)
+        self._schedule = PracticeSchedule(instructions, limits)
+        self._questions = questions_of(config.questions)
+        self._senses = Senses(self, Names(config.policy, config.success_topic, config.truth_topic), SOURCE)
+        self._arm = Arm(self, self._senses, config.patience)
+        self._task_topic = self.create_publisher_plain(String, "task", latched())
+        self._policy = {name: TriggerCaller(self, f"{config.policy}/{name}") for name in ("start", "stop")}
+        names = ("start", "stop", "discard")
+        self._recorder = {n: TriggerCaller(self, f"{config.recorder}/{n}") for n in names} if config.recorder else {}
+        self._judge = TriggerCaller(self, f"{config.reward}/new_episode") if config.reward else None
+        self._help = TriggerCaller(self, config.help_service) if config.help_service else None
+        self._health = self.wall_timer(HEALTH_PERIOD, self._show)
+
+    def do_activate(self) -> None:
+        """Begin to practise."""
+        assert self._senses is not None
+        self._senses.stop.clear()
+        self._thread = threading.Thread(target=self._run, name="practice", daemon=True)
+        self._thread.start()
+
+    def do_deactivate(self) -> None:
+        """Let go of the robot; an episode in progress is discarded."""
+        assert self._senses is not None
+        self._senses.stop.set()
+        self._senses.wake()
+        self._thread.join(2.0)
+
+    def do_cleanup(self) -> None:
+        """Leave the graph."""
+        if self._senses is None:
+            return
+        self.destroy_timer(self._health)
+        self._senses.destroy()
+        self._senses = None
+        self._arm.destroy()
+        self.destroy_publisher(self._task_topic)
+        callers = [*self._policy.values(), *self._recorder.values(), self._judge, self._help]
+        for caller in callers:
+            if caller is not None:
+                caller.destroy()
+
+    def _hear_helped(self) -> str:
+        self._helped.set()
+        return "thank you"
+
+    # --- practice, in a thread of its own ----------------------------------------------------------------------------
+
+    @property
+    def _hears(self) -> Senses:
+        assert self._senses is not None
+        return self._senses
+
+    def _run(self) -> None:
+        try:
+            while self._log_book.ticks < self.config.steps:
+                self._attempt()
+            self._progress = (OK, f"done: {self._summary()}")
+        except Stopped:
+            return
+        except UserError as error:
+            self.failed, self._progress = True, (ERROR, str(error))
+        except Exception as error:
+            self.get_logger().error(traceback.format_exc())
+            self.failed, self._progress = True, (ERROR, f"an unexpected error, see the log above: {error}")
+        if self.config.exit_when_done:
+            self._show()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _attempt(self) -> None:
+        """One episode; what is missing is waited for, and said."""
+        try:
+            before = self._prepare()
+            task = self._choose()
+            self._episode(task, before)
+        except (NotYetError, ServiceError) as error:
+            self._say(WARN, f"practice waits and goes on by itself: {error}")
+            self._rest()
+            self._hears.wait(lambda: False, 1.0)
+
+    def _prepare(self) -> str:
+        """Rest, let a person help or stir where it is time to, go home; what was done."""
+        config, hears = self.config, self._hears
+        self._rest()
+        before = self._schedule.before(self._log_book.past)
+        if hears.holding:
+            self._say(WARN, f"practice waits and goes on by itself: {hears.holding}")
+            while not hears.wait(lambda: not hears.holding, 1.0):
+                pass
+        rng = np.random.default_rng((config.seed, len(self._log_book.entries)))
+        if before == PERSON:
+            self._ask_a_person()
+        if before == STIR:
+            self._say(OK, "stirring the scene")
+            self._arm.stir(rng)
+        x, y, z = config.home
+        self._arm.go_home(Home((x, y, z)).scattered(rng))
+        return before
+
+    def _ask_a_person(self) -> None:
+        failures = self._schedule.failures(self._log_book.past)
+        if self._help is not None:
+            self._say(OK, f"{failures} failures in a row: {self.config.help_service} puts the scene in order")
+            self._help(self.config.patience)
+            return
+        self._helped.clear()
+        name = f"{self.get_fully_qualified_name()}/helped"
+        self._say(
+            WARN,
+            f"{failures} failures in a row: put the scene in order, then ros2 service call {name} std_srvs/srv/Trigger",
+        )
+        while not self._hears.wait(self._helped.is_set, 0.5):
+            pass
+
+    def _choose(self) -> str:
+        """The next task: one whose goal is not reached yet, as far as the judge can tell."""
+        done: dict[str, bool] = {}
+        while True:
+            task = self._schedule.choose(self._log_book.past, done)
+            self._ask_for(task)
+            if task in done or not self._is_done():
+                return task
+            done[task] = True
+
+    def _ask_for(self, task: str) -> None:
+        """Publish the task, and make sure that the judge has heard of it: its answer says which question it asks."""
+        self._task_topic.publish(String(data=task))
+        if self._judge is not None:
+            deadline = time.monotonic() + self.config.patience
+            expected = self._questions.get(task, "")
+            while not self._judge(self.config.patience, self._hears.stop.is_set).endswith(expected):
+                if time.monotonic() > deadline:
+                    raise NotYetError(
+                        f"{self.config.reward} does not ask {expected!r}; does it know the task {task!r}?"
+                    )
+                self._hears.wait(lambda: False, RETRY)
+        self._hears.forget()
+
+    def _is_done(self) -> bool:
+        """Whether the goal is reached before anything moved: the last of some verdicts, the first may be on the last episode."""
+        hears = self._hears
+        what = f"a verdict on {self.config.success_topic}; does the one who judges run, and see?"
+        hears.wait(lambda: False, SETTLING)
+        hears.require(lambda: hears.verdicts >= VERDICTS, self.config.patience, what)
+        return bool(hears.verdict)
+
+    def _episode(self, task: str, before: str) -> None:
+        """Let the policy act until success, the time's end, or a hold; record and write down what came of it."""
+        hears, config = self._hears, self.config
+        self._say(OK, f"{task}: {self._summary()}")
+        if self._recorder:
+            self._start_recording(task)
+        try:
+            self._policy["start"](config.patience, hears.stop.is_set)
+            hears.forget()
+            solved, cut = self._watch()
+            self._rest()
+        except BaseException:
+            if self._recorder:
+                self._recorder["discard"].send()
+            raise
+        saved = self._keep(not cut or solved)
+        ticks = min(hears.carried_out, config.episode_ticks + config.linger)
+        at = self.now() / SECOND
+        self._log_book.add(
+            Entry(task, solved, ticks, before, saved, "" if solved else cut, hears.truth, hears.version, at)
+        )
+
+    def _watch(self) -> tuple[bool, str]:
+        """Whether the episode succeeded, and why it was cut off."""
+        hears, period = self._hears, SECOND / self.contract.rate
+        ends = self.now() + self.config.episode_ticks * period
+        solved = False
+        while self.now() < ends:
+            hears.wait(lambda: False, POLL)
+            if hears.verdict and not solved:
+                solved, ends = True, self.now() + self.config.linger * period
+            if trouble := hears.trouble():
+                return solved, trouble
+        return solved, ""
+
+    def _start_recording(self, task: str) -> None:
+        """Start an episode of this task; the topic may reach the recorder after the call, which its answer shows."""
+        deadline = time.monotonic() + self.config.patience
+        while True:
+            reason = ""
+            try:
+                if self._recorder["start"](self.config.patience, self._hears.stop.is_set).endswith(f": {task}"):
+                    return
+                self._recorder["discard"](self.config.patience)
+            except ServiceError as error:
+                reason = str(error)
+                if "already" in reason:  # of a practice node that was killed
+                    self._recorder["discard"](self.config.patience)
+            if time.monotonic() > deadline:
+                raise NotYetError(
+                    reason or f"{self.config.recorder} does not take the task {task!r} from the topic `task`"
+                )
+            self._hears.wait(lambda: False, RETRY)
+
+    def _keep(self, worth: bool) -> bool:
+        """Let the recorder save or discard the episode; whether it was saved."""
+        if not self._recorder:
+            return False
+        self._recorder["stop" if worth else "discard"](self.config.patience)
+        return worth
+
+    def _rest(self) -> None:
+        """Let the policy rest, if there is one; without actions the gate holds."""
+        if self._policy["stop"].is_offered:
+            try:
+                self._policy["stop"](self.config.patience, self._hears.stop.is_set)
+            except ServiceError as error:
+                self.get_logger().warning(str(error))
+
+    # --- health ------------------------------------------------------------------------------------------------------
+
+    def _say(self, level: bytes, text: str) -> None:
+        self._progress = (level, text)
+
+    def _summary(self) -> str:
+        book = self._log_book
+        solved, recent = book.success()
+        return f"{book.ticks}/{self.config.steps} ticks, success {solved}/{recent}"
+
+    def _show(self) -> None:
+        book = self._log_book
+        solved, recent = book.success()
+        values: dict[str, object] = {
+            "ticks": book.ticks,
+            "episodes": len(book.entries),
+            "success": solved / recent if recent else 0.0,
+            "interventions": book.interventions,
+            "interventions_per_1000": 1000 * book.interventions / max(book.ticks, 1),
+        }
+        if self.is_active:
+            level, text = self._progress
+            self.report(level, text, **values)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node; the exit code is 1 when it could not go on."""
+    made: list[Practice] = []
+
+    def make() -> Practice:
+        made.append(Practice())
+        return made[0]
+
+    code = run(make, args)
+    return code or int(bool(made) and made[0].failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""What the node `practice` hears of the graph: the gate, the verdicts, what was carried out, where the tool is."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
+
+from robot_learning.contract import STATE
+from robot_learning.data.frames import Frame, FrameAssembler
+from robot_learning.errors import UserError
+from robot_learning.nodes.base import SECOND, RobotNode, latched, reliable, sensor
+from robot_learning.nodes.message_types import message_type
+
+SILENT = 1.0  # who judges does so at each tick; so much later nothing is known [s, wall]
+HELD = 1.0  # nothing carried out for so long is a hold [s, wall]
+TOOL = ("tcp.x", "tcp.y", "tcp.z", "tcp.cos_yaw", "tcp.sin_yaw")
+
+
+class Stopped(Exception):
+    """The node was asked to stop."""
+
+
+class NotYetError(UserError, TimeoutError):
+    """Something that was waited for has not come; says what."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names of the other nodes and topics."""
+
+    policy: str
+    success: str
+    truth: str
+
+
+class Senses:
+    """Listens on `node`; the threads that wait for something are woken by every message.
+
+    Attributes:
+        verdict: what was said about success last, None: nothing since `forget`; verdicts: how often since then.
+        truth: whether the simulation has said so.
+        carried_out: actions of others than this node, since `forget`, that the gate has sent to the controllers.
+        stop: set to end all waiting by `Stopped`.
+    """
+
+    def __init__(self, node: RobotNode[Any], names: Names, own: str) -> None:
+        self._node, self._own, self._policy = node, own, names.policy
+        self.stop = threading.Event()
+        self.verdict: bool | None = None
+        self.verdicts = 0
+        self.truth: bool | None = None
+        self.carried_out = 0
+        self.version = ""
+        self._gate: DiagnosticStatus | None = None
+        self._judged = self._moved = 0.0
+        self._changed = threading.Condition()
+        self._assembler = FrameAssembler(node.contract.select([STATE]))
+        subscribe, self._parts = node.create_subscription, []
+        for topic, (_, kind) in self._assembler.topics().items():
+            self._parts.append(
+                subscribe(message_type(kind), topic, partial(self._on_state, topic), sensor(5), raw=True)
+            )
+        self._parts += [
+            subscribe(DiagnosticStatus, "safety_gate/state", self._on_gate, latched()),
+            subscribe(JointState, "safety_gate/action_sent", self._on_sent, reliable(5)),
+            subscribe(DiagnosticStatus, f"{names.policy}/status", self._on_policy, reliable(5)),
+            subscribe(Bool, names.success, self._on_success, reliable(5)),
+        ]
+        if names.truth:
+            self._parts.append(subscribe(Bool, names.truth, self._on_truth, reliable(5)))
+
+    def destroy(self) -> None:
+        """Leave the graph."""
+        for subscription in self._parts:
+            self._node.destroy_subscription(subscription)
+
+    # --- in the executor's thread ----------------------------------------------------------------------------------------
+
+    def _on_state(self, topic: str, raw: bytes) -> None:
+        with self._changed:
+            self._assembler.add(topic, raw, self._node.now())
+            self._changed.notify_all()
+
+    def _on_gate(self, message: DiagnosticStatus) -> None:
+        with self._changed:
+            self._gate = message
+            self._changed.notify_all()
+
+    def _on_sent(self, message: JointState) -> None:
+        with self._changed:
+            if message.header.frame_id not in ("hold", self._own):
+                self.carried_out += 1
+                self._moved = time.monotonic()
+            self._changed.notify_all()
+
+    def _on_policy(self, message: DiagnosticStatus) -> None:
+        with self._changed:
+            self.version = next((item.value for item in message.values if item.key == "version"), "")
+
+    def _on_success(self, message: Bool) -> None:
+        with self._changed:
+            self.verdict, self._judged = bool(message.data), time.monotonic()
+            self.verdicts += 1
+            self._changed.notify_all()
+
+    def _on_truth(self, message: Bool) -> None:
+        with self._changed:
+            self.truth = bool(message.data) or bool(self.truth)
+
+    # --- in the thread that practises ------------------------------------------------------------------------------------
+
+    def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Until it is true, at most so long [s, wall]; whether it is. Raises `Stopped`."""
+        with self._changed:
+            met = self._changed.wait_for(lambda: self.stop.is_set() or condition(), seconds)
+        if self.stop.is_set():
+            raise Stopped
+        return met
+
+    def require(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
+        """`wait`, or `NotYetError` that names `what`."""
+        if not self.wait(condition, seconds):
+            raise NotYetError(f"waited {seconds:g} s for {what}")
+
+    def wake(self) -> None:
+        """Let who waits look at `stop`."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def forget(self) -> None:
+        """What was said and done so far belongs to the last episode."""
+        with self._changed:
+            self.verdict, self.truth, self.carried_out, self.verdicts = None, None, 0, 0
+            self._judged = self._moved = time.monotonic()
+
+    def frame(self) -> Frame:
+        """The arm as it is now."""
+        with self._changed:
+            return self._assembler.frame(self._node.now())
+
+    def tool(self, frame: Frame) -> tuple[np.ndarray, float]:
+        """Tool centre point `(3,)` [m] and yaw [rad] of a frame."""
+        names = self._node.contract.observation[STATE].names
+        x, y, z, cosine, sine = (float(frame.values[STATE][names.index(name)]) for name in TOOL)
+        return np.array([x, y, z]), float(np.arctan2(sine, cosine))
+
+    @property
+    def holding(self) -> str:
+        """Why the gate lets nobody act until a person has done something; empty: it does."""
+        gate = self._gate
+        if gate is None:
+            return "safety_gate/state: no message; is the safety gate running?"
+        return gate.message if gate.level == DiagnosticStatus.ERROR else ""
+
+    def trouble(self) -> str:
+        """Why the episode cannot go on, else empty: a hold, nothing carried out for a second, no verdict for a second."""
+        now = time.monotonic()
+        if self.holding:
+            return self.holding
+        if now - self._moved > HELD:
+            return self._gate.message if self._gate else "nothing is carried out"
+        if now - self._judged > SILENT:
+            return "nobody judges: no verdict on success for a second"
+        return ""
+
+
+__all__ = ["SECOND", "Names", "NotYetError", "Senses", "Stopped"]

@@ -1,0 +1,97 @@
+"""The diary of practice on a robot: a line of JSON for each episode, which outlives a kill at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from robot_learning.training.practice_schedule import HOME, PERSON, Attempt
+from robot_learning.training.run_state import RunError
+
+FILE = "practice.jsonl"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An episode.
+
+    Attributes:
+        task: its instruction. solved: by whoever judges. ticks: control ticks that it took.
+        before: what was done before it ("home", "stir", "person").
+        saved: whether the recorder kept it. cut: why it ended early ("holding: ...", a lost verdict), else empty.
+        true_success: what the simulator knows about it; None on a robot.
+        round: version of the policy that acted, empty if unknown. at: when it ended, in the robot's time [s].
+    """
+
+    task: str
+    solved: bool
+    ticks: int
+    before: str = HOME
+    saved: bool = True
+    cut: str = ""
+    true_success: bool | None = None
+    round: str = ""
+    at: float = 0.0
+
+
+class PracticeLog:
+    """Reads and goes on with the diary in the folder `run`, which is made.
+
+    A last line that a kill left incomplete is taken out.
+
+    Raises:
+        RunError: another line is none of this; names it.
+    """
+
+    def __init__(self, run: Path) -> None:
+        run.mkdir(parents=True, exist_ok=True)
+        self.path = run / FILE
+        self.entries: list[Entry] = []
+        self._read()
+
+    def add(self, entry: Entry) -> None:
+        """Keep an episode; on the disk when this returns."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(entry), ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.entries.append(entry)
+
+    @property
+    def past(self) -> list[Attempt]:
+        """The episodes that count for the schedule: those that were not cut off."""
+        return [Attempt(e.task, e.solved, e.before) for e in self.entries if not e.cut]
+
+    @property
+    def ticks(self) -> int:
+        """Control ticks practised so far."""
+        return sum(entry.ticks for entry in self.entries)
+
+    @property
+    def interventions(self) -> int:
+        """How often a person was asked."""
+        return sum(entry.before == PERSON for entry in self.entries)
+
+    def success(self, last: int = 20) -> tuple[int, int]:
+        """Of the last episodes that were not cut off: how many succeeded, and how many they are."""
+        recent = self.past[-last:]
+        return sum(attempt.solved for attempt in recent), len(recent)
+
+    def _read(self) -> None:
+        if not self.path.exists():
+            return
+        content = self.path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        for number, line in enumerate(whole.decode("utf-8", "replace").splitlines(), 1):
+            try:
+                self.entries.append(Entry(**json.loads(line)))
+            except (ValueError, TypeError) as error:
+                raise RunError(
+                    f"{self.path}, line {number}: expected an episode of practice, found {line[:60]!r} ({error}); "
+                    "mend or delete the line"
+                ) from error
+        if whole != content:
+            with self.path.open("r+b") as file:
+                file.truncate(len(whole))

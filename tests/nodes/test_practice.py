@@ -1,0 +1,159 @@
+"""The node `practice` with the simulated robot and its safety gate over DDS; policy and judge are played by the test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, String
+from std_srvs.srv import Trigger
+
+from robot_learning.contract import Contract
+
+OPEN, CLOSE = "open the drawer", "close the drawer"
+
+
+class StandIn:
+    """Acts with zeros while it is started, and judges with each message of the joints: done or not, or silent (None)."""
+
+    def __init__(self, graph) -> None:
+        self.node = node = graph.node("policy")
+        self.names = list(Contract.load("ur5e_2f85").action.names)
+        self.acting, self.task, self.helped, self.told = False, "", 0, 0
+        self.statuses: list[DiagnosticStatus] = []
+        self.verdict: Callable[[], bool | None] = lambda: False
+        self.actions = node.create_publisher(JointState, "policy/action", 1)
+        self.success = node.create_publisher(Bool, "success", 5)
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        node.create_subscription(String, "task", self._on_task, latched)
+        node.create_subscription(JointState, "joint_states", self._on_joints, qos_profile_sensor_data)
+        node.create_subscription(DiagnosticStatus, "practice/status", self.statuses.append, 5)
+        for name, handler in (("policy/start", self._start), ("policy/stop", self._stop), ("help", self._help)):
+            node.create_service(Trigger, name, handler)
+
+    def _on_task(self, message: String) -> None:
+        self.task = message.data
+
+    def _start(self, _, response):
+        self.acting, self.told, response.success = True, 0, True
+        return response
+
+    def _stop(self, _, response):
+        self.acting, response.success = False, True
+        return response
+
+    def _help(self, _, response):
+        self.helped, response.success = self.helped + 1, True
+        return response
+
+    def _on_joints(self, message: JointState) -> None:
+        if self.acting:
+            self.told += 1
+            action = JointState(name=self.names, position=[0.0] * len(self.names))
+            action.header.stamp, action.header.frame_id = message.header.stamp, "policy"
+            self.actions.publish(action)
+        verdict = self.verdict()
+        if verdict is not None:
+            self.success.publish(Bool(data=verdict))
+
+
+@pytest.fixture
+def robot(graph, tmp_path: Path):
+    graph.other = StandIn(graph)
+    graph.start("sim_robot", "-r", "success:=sim_robot/success", use_sim_time=True)
+    graph.start("safety_gate", use_sim_time=True)
+
+    def practise(**parameters):
+        given = {
+            "run": str(tmp_path),
+            "tasks": ["open_drawer", "close_drawer"],
+            "recorder": "",
+            "reward": "",
+            "episode_ticks": 15,
+            **parameters,
+        }
+        return graph.start("practice", use_sim_time=True, linger=1, patience=5.0, **given)
+
+    graph.practise = practise
+    return graph
+
+
+def diary(folder: Path) -> list[dict]:
+    file = folder / "practice.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def until_written(robot, folder: Path, episodes: int) -> list[dict]:
+    robot.until(lambda: len(diary(folder)) >= episodes, f"{episodes} episodes in the diary", 120.0)
+    return diary(folder)[:episodes]
+
+
+def soon(robot) -> Callable[[], bool]:
+    """Success after some ten messages of each episode."""
+    return lambda: robot.other.acting and robot.other.told > 40
+
+
+def test_each_success_is_followed_by_the_way_back(robot, tmp_path: Path) -> None:
+    robot.other.verdict = soon(robot)
+    robot.practise()
+    told = until_written(robot, tmp_path, 3)
+    assert [(entry["task"], entry["solved"]) for entry in told] == [(OPEN, True), (CLOSE, True), (OPEN, True)]
+    assert all(entry["ticks"] > 0 for entry in told)
+
+
+def test_failures_change_the_task_and_then_ask_for_help(robot, tmp_path: Path) -> None:
+    robot.practise(retries=1, ask_after=2, help_service="help")
+    told = until_written(robot, tmp_path, 3)
+    assert [entry["task"] for entry in told] == [OPEN, CLOSE, OPEN]
+    assert [entry["before"] for entry in told] == ["home", "home", "person"]
+    assert robot.other.helped == 1
+
+
+def test_a_goal_that_is_reached_already_is_passed_over(robot, tmp_path: Path) -> None:
+    robot.other.verdict = lambda: robot.other.task == OPEN
+    robot.practise()
+    assert until_written(robot, tmp_path, 1)[0]["task"] == CLOSE
+
+
+def test_without_a_verdict_the_episode_is_cut_and_practice_waits(robot, tmp_path: Path) -> None:
+    robot.other.verdict = lambda: None if robot.other.acting and robot.other.told > 20 else False
+    robot.practise(episode_ticks=100)
+    first = until_written(robot, tmp_path, 1)[0]
+    assert "nobody judges" in first["cut"] and not first["solved"]
+    robot.other.verdict = soon(robot)
+    robot.until(lambda: any(entry["solved"] for entry in diary(tmp_path)), "practice to go on", 120.0)
+
+
+def test_an_e_stop_cuts_the_episode_and_holds_until_it_is_released(robot, tmp_path: Path) -> None:
+    press, release = (robot.other.node.create_client(Trigger, f"safety_gate/{n}") for n in ("estop", "reset_estop"))
+    robot.practise(episode_ticks=100)
+    robot.until(lambda: robot.other.told > 20, "an episode to run", 120.0)
+    press.call_async(Trigger.Request())
+    assert "estop" in until_written(robot, tmp_path, 1)[0]["cut"]
+    robot.until(lambda: "estop" in robot.other.statuses[-1].message, "practice to say why it waits")
+    assert not robot.other.acting
+    robot.other.verdict = soon(robot)
+    release.call_async(Trigger.Request())
+    robot.until(lambda: any(entry["solved"] for entry in diary(tmp_path)), "practice to go on", 120.0)
+
+
+def test_killed_it_goes_on_with_its_diary(robot, tmp_path: Path) -> None:
+    robot.other.verdict = soon(robot)
+    first = robot.practise()
+    before = until_written(robot, tmp_path, 1)
+    robot.kill(first)
+    again = robot.practise(steps=sum(entry["ticks"] for entry in diary(tmp_path)) + 1)
+    robot.until(lambda: again.poll() is not None, "the last tick", 120.0)
+    assert again.returncode == 0, robot.logs()
+    told = diary(tmp_path)
+    assert told[0] == before[0] and told[1]["task"] == CLOSE
+
+
+def test_without_a_run_it_says_so(robot) -> None:
+    robot.practise(run="")
+    robot.until(lambda: any("the parameter run is empty" in s.message for s in robot.other.statuses), "the reason")

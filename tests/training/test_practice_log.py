@@ -1,0 +1,48 @@
+"""The diary of practice on a robot."""
+
+from pathlib import Path
+
+import pytest
+
+from robot_learning.training.practice_log import FILE, Entry, PracticeLog
+from robot_learning.training.practice_schedule import PERSON, Attempt
+from robot_learning.training.run_state import RunError
+
+OPEN = Entry("open the drawer", True, 40)
+HELPED = Entry("close the drawer", False, 100, before=PERSON, true_success=True)
+CUT = Entry("open the drawer", False, 7, saved=False, cut="holding: the e-stop is pressed")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> PracticeLog:
+    log = PracticeLog(tmp_path)
+    for entry in (OPEN, HELPED, CUT):
+        log.add(entry)
+    return log
+
+
+def test_it_is_read_as_it_was_written(log: PracticeLog, tmp_path: Path) -> None:
+    assert PracticeLog(tmp_path).entries == [OPEN, HELPED, CUT]
+
+
+def test_it_counts_ticks_help_and_success(log: PracticeLog) -> None:
+    assert (log.ticks, log.interventions, log.success()) == (147, 1, (1, 2))
+
+
+def test_what_was_cut_off_is_no_failure(log: PracticeLog) -> None:
+    assert log.past == [Attempt("open the drawer", True), Attempt("close the drawer", False, PERSON)]
+
+
+def test_a_line_that_a_kill_left_is_taken_out(log: PracticeLog, tmp_path: Path) -> None:
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(b'{"task": "open the dr\xc3')
+    again = PracticeLog(tmp_path)
+    again.add(OPEN)
+    assert PracticeLog(tmp_path).entries == [OPEN, HELPED, CUT, OPEN]
+
+
+def test_garbage_amid_the_lines_is_named(log: PracticeLog, tmp_path: Path) -> None:
+    lines = (tmp_path / FILE).read_text().splitlines()
+    (tmp_path / FILE).write_text("\n".join([lines[0], '{"what": 1}', lines[2]]) + "\n")
+    with pytest.raises(RunError, match="line 2"):
+        PracticeLog(tmp_path)
