@@ -34,6 +34,7 @@ from robot_learning.training.run_state import RunError
 ALGORITHM = "continual"
 SUCCESSES = "Successes"
 """The fact of a checkpoint that says how many successes of practice it has learned from."""
+WAITING, TRAINING = "waiting for successes", "training"
 POLL = 1.0  # how often it is looked whether practice has grown [s]
 
 
@@ -191,7 +192,7 @@ class ContinualLearner:
         successes = len(self.practised.chosen)
         fresh = successes - self.learned if successes >= self.learned else successes  # fewer: it is another dataset
         self._tell(
-            phase="waiting for successes", step=0, steps=0, seconds_left=0.0, round=self.number, successes=successes, fresh=fresh,
+            phase=WAITING, step=0, steps=0, seconds_left=0.0, round=self.number, successes=successes, fresh=fresh,
             episodes=self.practised.episodes, frames=self.practised.frames,
         )  # fmt: skip
         if fresh < self.config.min_new_successes:
@@ -208,7 +209,7 @@ class ContinualLearner:
         began = time.monotonic()
 
         def go_on(step: int, loss: float) -> bool:
-            self._step(stop, "training", step, learner.steps, began, loss=loss)
+            self._step(stop, TRAINING, step, learner.steps, began, loss=loss)
             return True
 
         metrics = self.rounds.train(learner, go_on)
@@ -233,7 +234,7 @@ class ContinualLearner:
             "train/round": number,
         }
         self._log.log(practised.frames, values)
-        self._tell(phase="waiting for successes", step=0, steps=0, seconds_left=0.0, round=number, fresh=0)
+        self._tell(phase=WAITING, step=0, steps=0, seconds_left=0.0, round=number, fresh=0)
         return checkpoint
 
     def _load(self, stop: threading.Event) -> Demonstrations:

@@ -18,9 +18,8 @@ from safetensors.torch import load_file
 from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
 from robot_learning.algorithms.demonstrations import DemonstrationError, Demonstrations
 from robot_learning.algorithms.self_imitation import SelfImitationConfig
-from robot_learning.data import Dataset, DatasetWriter
+from robot_learning.data import Dataset
 from robot_learning.data.files import DatasetError
-from robot_learning.data.recording import HELD, recording_features
 from robot_learning.policies import load_policy
 from robot_learning.training.collection import collect_demonstrations
 from robot_learning.training.config import TrainConfig
@@ -29,6 +28,7 @@ from robot_learning.training.metrics import read_metrics
 from robot_learning.training.offline import train
 from robot_learning.training.practised import PractisedSuccesses
 from robot_learning.training.run_state import RunError
+from tests.training.grown_practice import practise
 
 CLONE = BehaviourCloningConfig(inputs="state", hidden=(32,), batch_size=16)
 SHORT = SelfImitationConfig(gradient_steps=10, most_gradient_steps=20)
@@ -52,29 +52,6 @@ def clone(doors: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def config(clone: Path, tmp_path: Path) -> ContinualConfig:
     return dataclasses.replace(from_start(clone, tmp_path / "run"), min_new_successes=2, settings=SHORT)
-
-
-def practise(root: Path, doors: Path, successes: list[bool], held: int = 0, **info: object) -> None:
-    """Record an episode for each flag, as the recorder does: the first `held` frames are holds, in which the action is zero."""
-    shown = Dataset(doors)
-    assert shown.contract is not None
-    with DatasetWriter.open_or_create(root, shown.contract, extra=recording_features(shown.contract)) as writer:
-        for success in successes:
-            frames = shown.episode(0).frames
-            for i in range(held + 6):
-                row = {key: frames[key][max(0, i - held)] for key in [*shown.contract.observation, "action"]}
-                row["action"] = row["action"] * (i >= held)
-                outcome = {
-                    "next.reward": np.float32(0),
-                    "next.done": np.bool_(False),
-                    "next.success": np.bool_(success),
-                }
-                more = {
-                    "intervention": np.bool_(False), HELD: np.bool_(i < held), "action.requested": np.ones(5, np.float32),
-                    "observation.age": np.zeros(len(shown.contract.observation), np.float32),
-                }  # fmt: skip
-                writer.add_frame({**row, **outcome, **more}, task=shown.tasks[0])
-            writer.save_episode(success=success, info={"source": "recorder", **info})
 
 
 def rounds(config: ContinualConfig) -> set[str]:
