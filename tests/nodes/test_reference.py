@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from robot_learning.nodes import reference
+from robot_learning.rewards import save_reward
+from tests.nodes.reward_stand_in import make_model
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "nodes.md"
 SECTIONS = reference.sections()
@@ -52,11 +54,14 @@ LIFECYCLE = (
 
 
 @pytest.mark.parametrize(
-    ("name", "last"), [("sim_robot", "sim_robot/home"), ("safety_gate", "safety_gate/action_sent")]
+    ("name", "last"),
+    [("sim_robot", "sim_robot/home"), ("safety_gate", "safety_gate/action_sent"), ("reward", "reward/judged")],
 )
-def test_topics_and_services_of_the_running_node_are_in_its_section(graph, name: str, last: str) -> None:
+def test_topics_and_services_of_the_running_node_are_in_its_section(
+    graph, name: str, last: str, tmp_path: Path
+) -> None:
     node = graph.node()
-    graph.start(name)
+    graph.start(name, **({"model": str(save_reward(tmp_path / "model", make_model()))} if name == "reward" else {}))
     found: set[str] = set()
 
     def complete() -> bool:
