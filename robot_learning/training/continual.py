@@ -92,7 +92,7 @@ def from_start(start: Path, run: Path, dataset: tuple[str, ...] = (), play: tupl
         start: a run of `robot-learning train bc`, or a checkpoint of a clone.
 
     Raises:
-        RunError: there is no clone, or neither its run nor `dataset` names demonstrations.
+        RunError: there is no clone, or neither its run nor `dataset` names demonstrations that are there.
     """
     start = start.expanduser().absolute()
     is_run = (start / FILE).is_file()
@@ -110,6 +110,11 @@ def from_start(start: Path, run: Path, dataset: tuple[str, ...] = (), play: tupl
             settings = dataclasses.replace(settings, gradient_steps=cloned.steps, most_gradient_steps=2 * cloned.steps)
     if not dataset:
         raise RunError(f"{folder} is in no run of `train bc`, so its demonstrations are unknown: name them (dataset)")
+    missing = [given for given in (*dataset, *play) if not Path(given).is_dir()]
+    if missing:
+        raise RunError(
+            f"{folder}: its demonstrations are not at {missing}, seen from {Path.cwd()}: name them (dataset, play)"
+        )
     return ContinualConfig(
         run=str(run), start=str(folder), practice=str(run / "practice"), dataset=dataset, play=play, seed=seed,
         settings=settings, bc=bc,

@@ -203,6 +203,8 @@ def test_a_checkpoint_alone_needs_demonstrations(clone: Path, doors: Path, tmp_p
     alone = shutil.copytree(clone / "checkpoints" / "last", tmp_path / "models" / "policy")
     with pytest.raises(RunError, match="name them"):
         from_start(alone, tmp_path / "run")
+    with pytest.raises(RunError, match=r"not at \['elsewhere'\]"):
+        from_start(alone, tmp_path / "run", ("elsewhere",))
     assert from_start(alone, tmp_path / "run", (str(doors),)).bc == CLONE
 
 
@@ -211,3 +213,19 @@ def test_demonstrations_without_a_task_of_the_policy_are_refused(config: Continu
     collect_demonstrations(other, {"open_sliding": 0}, episodes=1, cameras=())
     with pytest.raises(DemonstrationError, match="close the sliding door"):
         ContinualLearner(dataclasses.replace(config, dataset=(str(other),))).advance(RUNNING)
+
+
+def test_a_round_looks_only_at_pictures_that_are_new(tmp_path: Path) -> None:
+    seen, start = tmp_path / "seen", tmp_path / "start"
+    collect_demonstrations(seen, {"close_sliding": 0}, episodes=1, cameras=("front",), image_size=32)
+    frozen = dataclasses.replace(CLONE, inputs="images", encoder="frozen", views=1)
+    train(TrainConfig(dataset=str(seen), run=str(start), steps=2, threads=1, bc=frozen))
+    config = dataclasses.replace(from_start(start, tmp_path / "run"), min_new_successes=2)
+    heard: list[Progress] = []
+    learner, totals = ContinualLearner(config, heard.append), []
+    for _ in range(2):
+        practise(Path(config.practice), seen, [True, True])
+        assert learner.advance(RUNNING) is not None
+        totals.append({progress.steps for progress in heard if progress.phase == "look at pictures"})
+        heard.clear()
+    assert totals == [{Dataset(seen).num_frames + 12}, {12}]
