@@ -291,12 +291,14 @@ def _practice_nodes(values: Values) -> list[Process]:
     }
     if simulated:
         practice |= {"help_service": "sim_robot/reset", "truth_topic": "sim_robot/success"}
+    learner: dict[str, Value] = {"run": run, "start": policy["checkpoint"]}
     values = {**values, "task": "", "dataset": dataset, "environment_state": NO}
     return [
         *_robot(values, ["policy", "reward", "recorder", "practice"]),
         _process(values, "policy", policy),
         *_judges(values),
         _recorder(values),
+        *([_process(values, "learner", learner)] if _flag(values["learn"]) else []),
         _process(values, "practice", practice, required=True),
     ]
 
@@ -368,6 +370,12 @@ GRAPHS: dict[str, Graph] = {
                     "open_drawer,close_drawer",
                 ),
                 Argument("steps", "Control ticks to practise for in all", "30000"),
+                Argument(
+                    "learn",
+                    "Start the learner here; false where it runs on another machine, or nothing is learned",
+                    YES,
+                    BOOL,
+                ),
                 ROBOT,
                 *(replace(REWARD[0], default=None), *REWARD[1:], RECORDING[1], *SIMULATION, *REAL, *COMMON),
             ),

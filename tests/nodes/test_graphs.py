@@ -104,6 +104,12 @@ def test_in_practice_the_gate_holds_unless_all_who_take_part_are_well() -> None:
     assert not nodes["policy"].parameters["act_at_once"]
 
 
+def test_the_learner_of_practice_begins_with_its_policy_or_is_elsewhere() -> None:
+    learner = by_name("practice")["learner"].parameters
+    assert Path(str(learner["start"])).name == "last" and Path(str(learner["run"])).name == "r"
+    assert "learner" not in by_name("practice", learn="false")
+
+
 def test_on_a_real_robot_a_person_helps_practice() -> None:
     assert "help_service" not in by_name("practice", robot="real")["practice"].parameters
 

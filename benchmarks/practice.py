@@ -1,0 +1,212 @@
+"""Practice without resets from pictures and proprioception: forward, backward, forward again, judged by a reward model.
+
+    python benchmarks/practice.py [--pairs 5] [--seeds 3] [--variants model truth resets] [--processes 2] [--save] [--json]
+
+For each pair of tasks and seed: 10 + 10 demonstrations and 20 + 20 failures, a reward model and a clone of the demonstrations
+(BC, frozen image features), then practice by self-imitation. Variants: `model`, the whole recipe; `truth`, the simulator judges
+instead of the reward model; `resets`, the reward model judges but everything is furnished anew for each episode. All begin with
+the same clone. Policies are evaluated with resets, on episodes that nothing else uses, by the simulator's verdict.
+
+A job is one variant on one pair with one seed, in one process with one thread, in a folder below --run; what is finished is not
+repeated, and what was stopped or killed goes on. --report measures nothing and reports what there is.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import argparse
+import contextlib
+import json
+import multiprocessing
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from practice_report import summary, write
+from reward_quality import PAIRS
+
+from robot_learning.data import Dataset
+from robot_learning.rewards import EmbeddedConfig
+from robot_learning.training.collection import collect_demonstrations
+from robot_learning.training.config import TrainConfig
+from robot_learning.training.evaluation import evaluate
+from robot_learning.training.offline import train
+from robot_learning.training.practice_env import Autonomy
+from robot_learning.training.reward_training import RewardRun, train_reward
+from robot_learning.training.self_imitation import from_clone, practise, read_run
+
+RESULTS = Path(__file__).parent / "results"
+VARIANTS = {
+    "model": Autonomy(reset_free=True, reward="reward"),
+    "truth": Autonomy(reset_free=True),
+    "resets": Autonomy(reward="reward"),
+}
+DATA_SEED, TEST_SEED = 30_000, 950_000
+RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One variant on one pair with one seed."""
+
+    pair: tuple[str, str]
+    seed: int
+    variant: str
+    steps: int
+    marks: int
+    episodes: int
+    size: int
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.pair[0]}-{self.seed}-{self.variant}"
+
+    @property
+    def basis(self) -> str:
+        """Of the folder with what all its variants begin with."""
+        return f"{self.pair[0]}-{self.seed}"
+
+
+def begin(job: Job, folder: Path) -> Path:
+    """Data, reward model and clone of a pair and seed, made once; the clone's run."""
+    data, reward, clone = folder / "data", folder / "reward", folder / "clone"
+    seeds = {task: DATA_SEED + 2000 * job.seed + 1000 * k for k, task in enumerate(job.pair)}
+    collect_demonstrations(data, seeds, episodes=10, image_size=job.size, failures=20)
+    if not (reward / "config.json").exists():
+        look = EmbeddedConfig(image_size=job.size)
+        train_reward(RewardRun(dataset=(data,), output=reward, ask=job.pair, cache=folder / "features", network=look))
+    config = TrainConfig(dataset=str(data), run=str(clone), steps=2000, threads=1, seed=job.seed)
+    train(replace(config, bc=replace(config.bc, encoder="frozen")), resume=True)
+    return clone
+
+
+def work(job: Job, root: Path) -> dict[str, Any]:
+    """Practise and evaluate; the result is written last."""
+    folder, basis = root / job.name, root / job.basis
+    known = folder / RESULT
+    if known.exists():
+        return json.loads(known.read_text())  # type: ignore[no-any-return]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "log.txt").open("a") as log, contextlib.redirect_stderr(log), contextlib.redirect_stdout(log):
+        began, clone = time.process_time(), begin(job, basis)
+        autonomy = VARIANTS[job.variant]
+        autonomy = replace(autonomy, reward=str(basis / "reward") if autonomy.reward else "")
+        run = folder / "run"
+        config = from_clone(clone, str(run), job.steps)
+        every = job.steps // job.marks
+        settings = replace(config.settings, round_steps=every, gradient_steps=2000, most_gradient_steps=3000)
+        practise(replace(config, tasks=job.pair, autonomy=autonomy, settings=settings), resume=True)
+        result = {"job": {**vars(job), "pair": list(job.pair)}, **practised(run), "points": []}
+        for number in range(job.marks + 1):
+            result["points"].append(evaluated(job, run / "rounds" / f"round_{number}", number * every))
+        result["cpu_seconds"] = time.process_time() - began
+    partial = known.with_suffix(".tmp")
+    partial.write_text(json.dumps(result))
+    os.replace(partial, known)
+    return result
+
+
+def evaluated(job: Job, policy: Path, step: int) -> dict[str, Any]:
+    """Successes of each task, in the order of the episodes' seeds."""
+    kept = policy.with_name(f"{policy.name}_success.json")
+    if not kept.exists():
+        outcome = evaluate(policy, job.pair, episodes=job.episodes, seed=TEST_SEED, processes=0)
+        rates = {}
+        for task, told in outcome.tasks.items():
+            failed = set(told.failed_seeds)
+            rates[task] = [int(TEST_SEED + i not in failed) for i in range(job.episodes)]
+        kept.write_text(json.dumps(rates))
+    return {"step": step, "successes": json.loads(kept.read_text())}
+
+
+def practised(run: Path) -> dict[str, Any]:
+    """What the episodes of practice tell: help, and how far the judge was wrong."""
+    dataset = Dataset(run / "practice")
+    told = [dataset.episode_info(episode) for episode in range(dataset.num_episodes)]
+    said = np.asarray(dataset.episode_success, bool)
+    truth = np.array([info.get("true_success", bool(s)) for info, s in zip(told, said, strict=True)], bool)
+    return {
+        "steps": dataset.num_frames,
+        "episodes": len(said),
+        "interventions": sum(info.get("before") == "person" for info in told),
+        "resets": 0 if read_run(run).autonomy.reset_free else len(said),
+        "said": int(said.sum()),
+        "false_success": int((said & ~truth).sum()),
+        "missed_success": int((truth & ~said).sum()),
+    }
+
+
+def options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", nargs="+", default=[pair[0] for pair in PAIRS], choices=[pair[0] for pair in PAIRS])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--variants", nargs="+", default=["model"], choices=list(VARIANTS))
+    parser.add_argument("--steps", type=int, default=30_000)
+    parser.add_argument("--marks", type=int, default=6, help="rounds of practice, after each of which it is evaluated")
+    parser.add_argument("--episodes", type=int, default=50, help="of each task, at each mark")
+    parser.add_argument("--size", type=int, default=96, help="height and width of the pictures [pixel]")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--run", type=Path, default=Path("runs/practice_benchmark"))
+    parser.add_argument("--report", action="store_true", help="measure nothing, report what there is")
+    parser.add_argument("--json", action="store_true", help="print one JSON object last")
+    parser.add_argument(
+        "--save", action="store_true", help=f"write the table, the figure and the JSON to {RESULTS.name}/"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run what is missing, then report."""
+    args = options()
+    pairs = [pair for pair in PAIRS if pair[0] in args.pairs]
+    jobs = [
+        Job(pair, seed, variant, args.steps, args.marks, args.episodes, args.size)
+        for seed in args.seeds
+        for variant in args.variants
+        for pair in pairs
+    ]
+    if not args.report:
+        go(jobs, args.run, args.processes)
+    found = [
+        json.loads((args.run / job.name / RESULT).read_text())
+        for job in jobs
+        if (args.run / job.name / RESULT).exists()
+    ]
+    if not found:
+        sys.exit(f"{args.run} has no finished job yet")
+    told = summary(found)
+    write(told, RESULTS if args.save else args.run)
+    if args.json:
+        print(json.dumps(told))
+
+
+def go(jobs: list[Job], root: Path, processes: int) -> None:
+    """All jobs, those of one pair and seed one after the other, as they share what they begin with."""
+    chains: dict[str, list[Job]] = {}
+    for job in jobs:
+        chains.setdefault(job.basis, []).append(job)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context) as pool:
+        futures = {pool.submit(_chain, chain, root): name for name, chain in chains.items()}
+        for done, future in enumerate(as_completed(futures), 1):
+            future.result()
+            print(f"{done}/{len(chains)} finished: {futures[future]}", file=sys.stderr, flush=True)
+
+
+def _chain(jobs: list[Job], root: Path) -> None:
+    for job in jobs:
+        work(job, root)
+
+
+if __name__ == "__main__":
+    main()

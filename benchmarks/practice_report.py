@@ -1,0 +1,135 @@
+"""Table and figure of practice.py. Intervals are percentile bootstraps (95 %) over tasks, seeds and episodes, all at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from offline_to_online_report import resampled
+
+NAME = "practice"
+
+
+def successes(results: Sequence[dict[str, Any]]) -> np.ndarray:
+    """`(marks, results x tasks, episodes)`, each task of each result a row."""
+    return np.stack([
+        np.array([row for result in results for row in result["points"][mark]["successes"].values()], float)
+        for mark in range(min(len(result["points"]) for result in results))
+    ])  # fmt: skip
+
+
+def curve(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Rates at each mark with intervals, and the gain over the clone that practice began with."""
+    table = successes(results)
+    rates = [{"value": float(row.mean()), "interval": resampled(lambda s: s.mean(), row[None])} for row in table]
+    gain = {
+        "value": float(table[-1].mean() - table[0].mean()),
+        "interval": resampled(lambda s: s[1].mean() - s[0].mean(), table[[0, -1]]),
+    }
+    return {"steps": [point["step"] for point in results[0]["points"]][: len(table)], "rates": rates, "gain": gain}
+
+
+def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """By variant: the curve over everything and of each pair, and what practice took."""
+    told: dict[str, Any] = {}
+    for variant in dict.fromkeys(result["job"]["variant"] for result in results):
+        of = [result for result in results if result["job"]["variant"] == variant]
+        pairs = dict.fromkeys(result["job"]["pair"][0] for result in of)
+        told[variant] = {
+            "all": curve(of),
+            "pairs": {pair: _pair([r for r in of if r["job"]["pair"][0] == pair]) for pair in pairs},
+        }
+    return {"episodes": results[0]["job"]["episodes"], "variants": told}
+
+
+def _pair(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    total = {key: sum(r[key] for r in results) for key in
+             ("steps", "episodes", "interventions", "resets", "said", "false_success", "missed_success")}  # fmt: skip
+    return {
+        **curve(results),
+        "seeds": [result["job"]["seed"] for result in results],
+        "interventions_per_1000": 1000 * total["interventions"] / total["steps"],
+        "resets_per_1000": 1000 * total["resets"] / total["steps"],
+        "false_share": total["false_success"] / max(total["said"], 1),
+        "missed_share": total["missed_success"]
+        / max(total["missed_success"] + total["said"] - total["false_success"], 1),
+        "cpu_seconds": float(np.mean([result["cpu_seconds"] for result in results])),
+    }
+
+
+def table(told: dict[str, Any]) -> str:
+    """Markdown."""
+    steps = next(iter(told["variants"].values()))["all"]["steps"]
+    heads = [
+        "variant",
+        "pair",
+        "seeds",
+        *(f"{step // 1000}k" for step in steps),
+        "gain",
+        "help per 1000",
+        "false",
+        "missed",
+    ]
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for variant, entry in told["variants"].items():
+        for pair, values in [*entry["pairs"].items(), *([("all", entry["all"])] if len(entry["pairs"]) > 1 else [])]:
+            cells = [
+                variant,
+                pair,
+                ", ".join(map(str, values.get("seeds", []))),
+                *(_percent(r) for r in values["rates"]),
+            ]
+            cells.append(_percent(values["gain"]))
+            shares = [f"{values[key]:.1%}" for key in ("false_share", "missed_share") if "seeds" in values]
+            cells += [f"{values['interventions_per_1000']:.2f}", *shares] if shares else ["", "", ""]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _percent(figure: dict[str, Any]) -> str:
+    low, high = figure["interval"]
+    return f"{100 * figure['value']:.0f} ({100 * low:.0f} to {100 * high:.0f})"
+
+
+def figure(told: dict[str, Any], path: Path) -> None:
+    """A panel for each pair, a line for each variant."""
+    pairs = list(dict.fromkeys(pair for entry in told["variants"].values() for pair in entry["pairs"]))
+    drawing, panels = plt.subplots(1, len(pairs), figsize=(4.2 * len(pairs), 3.4), sharey=True, squeeze=False)
+    for panel, pair in zip(panels[0], pairs, strict=True):
+        for variant, entry in told["variants"].items():
+            if pair not in entry["pairs"]:
+                continue
+            values = entry["pairs"][pair]
+            middle = 100 * np.array([rate["value"] for rate in values["rates"]])
+            band = 100 * np.array([rate["interval"] for rate in values["rates"]])
+            panel.plot(values["steps"], middle, marker="o", label=variant)
+            panel.fill_between(values["steps"], band[:, 0], band[:, 1], alpha=0.15)
+        panel.set(title=f"{pair} and back", xlabel="steps of practice", ylim=(0, 102))
+        panel.grid(alpha=0.3)
+    panels[0][0].set_ylabel("success, both tasks [%]")
+    panels[0][0].legend(loc="lower right")
+    drawing.tight_layout()
+    drawing.savefig(path, dpi=110)
+    plt.close(drawing)
+
+
+def write(told: dict[str, Any], folder: Path) -> None:
+    """Table, figure and JSON, and the table on the terminal."""
+    text = table(told)
+    print(text)
+    head = (
+        "# Practice without resets\n\n`python benchmarks/practice.py --save`. Success [%] of both tasks of a pair with 95 % "
+        f"intervals over tasks, seeds and {told['episodes']} episodes; "
+        "help: full resets asked for in 1000 steps; false: successes of practice that were none; missed: true ones that "
+        "were not seen.\n\n"
+    )
+    (folder / f"{NAME}.md").write_text(head + text + f"\n\n![curves]({NAME}.png)\n")
+    (folder / f"{NAME}.json").write_text(json.dumps(told, indent=1) + "\n")
+    figure(told, folder / f"{NAME}.png")
