@@ -66,10 +66,11 @@ def choose_frames(
     limit: int = 6000,
     sources: Sequence[str] = SOURCES,
     tolerance: float = 0.0,
+    margin: float = 0.0,
 ) -> list[Frames]:
     """The labelled frames of datasets, every `stride`-th, thinned out evenly to at most `limit` in all.
 
-    `sources` and `tolerance` [m] as in `label_matrix`.
+    `sources`, `tolerance` [m] and `margin` [m] as in `label_matrix`.
 
     Raises:
         LabelError: none is labelled. DatasetError: there is no dataset.
@@ -77,7 +78,7 @@ def choose_frames(
     chosen = []
     for root in roots:
         dataset = Dataset(root)
-        labels = label_matrix(dataset, book, sources, tolerance)
+        labels = label_matrix(dataset, book, sources, tolerance, margin)
         rows = np.flatnonzero((labels >= 0).any(axis=1))[::stride]
         chosen.append(Frames(dataset, rows, dataset.episode_of(rows), labels[rows]))
     total = sum(len(frames.rows) for frames in chosen)

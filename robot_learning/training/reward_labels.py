@@ -110,15 +110,22 @@ def check_answers(answers: Iterable[Answer], dataset: Dataset) -> None:
 
 
 def label_matrix(
-    dataset: Dataset, book: QuestionBook, sources: Sequence[str] = SOURCES, tolerance: float = 0.0
+    dataset: Dataset,
+    book: QuestionBook,
+    sources: Sequence[str] = SOURCES,
+    tolerance: float = 0.0,
+    margin: float = 0.0,
 ) -> np.ndarray:
     """The answers `(N, Q)` int8 to the questions of `book`: 1 yes, 0 no, -1 unknown.
 
-    Of the simulator's answers, those are unknown that would turn were things `tolerance` [m] elsewhere.
+    Of the simulator's answers, those are unknown that would turn were things `tolerance` [m] elsewhere; with a `margin` [m]
+    instead, those are no.
 
     Raises:
-        LabelError: an unknown source, or a file of labels that does not fit the dataset.
+        LabelError: an unknown source, a tolerance and a margin, or a file of labels that does not fit the dataset.
     """
+    if tolerance and margin:
+        raise LabelError(f"expected a tolerance or a margin, found both ({tolerance:g} m and {margin:g} m); leave one out")
     unknown = [source for source in sources if source not in SOURCES]
     if unknown:
         raise LabelError(f"sources of labels: expected some of {list(SOURCES)}, found {unknown}")
@@ -126,7 +133,7 @@ def label_matrix(
     if "success" in sources:
         _from_success(labels, dataset, book)
     if "simulator" in sources:
-        _from_simulator(labels, dataset, book, tolerance)
+        _from_simulator(labels, dataset, book, tolerance, margin)
     if "file" in sources:
         _from_file(labels, dataset, book)
     return labels
@@ -156,7 +163,9 @@ def _from_success(labels: np.ndarray, dataset: Dataset, book: QuestionBook) -> N
         labels[rows, own[rows]] = shown[rows - start]
 
 
-def _from_simulator(labels: np.ndarray, dataset: Dataset, book: QuestionBook, tolerance: float) -> None:
+def _from_simulator(
+    labels: np.ndarray, dataset: Dataset, book: QuestionBook, tolerance: float, margin: float
+) -> None:
     """Every question of the playroom, for every frame whose object state was recorded."""
     contract = dataset.contract
     questions = playroom_questions(book)
@@ -166,7 +175,8 @@ def _from_simulator(labels: np.ndarray, dataset: Dataset, book: QuestionBook, to
         return
     room = RecordedRoom(contract)
     states, objects = dataset.column(STATE), dataset.column(ENVIRONMENT_STATE)
-    labels[:, list(questions)] = room.answers(states, objects, list(questions.values()), tolerance)
+    answers = room.answers(states, objects, list(questions.values()), tolerance or margin)
+    labels[:, list(questions)] = np.maximum(answers, 0) if margin else answers
 
 
 def _from_file(labels: np.ndarray, dataset: Dataset, book: QuestionBook) -> None:

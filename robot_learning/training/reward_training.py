@@ -51,6 +51,9 @@ class RewardRun:
     """Leave out simulated frames in which things so far elsewhere would turn the answer [m]."""
     uncertain: tuple[Path, ...] = ()
     """Folders in which the reward node kept pictures; those answered are learned from too (reward label --uncertain)."""
+    margin: float = 0.0
+    """Call a simulated frame a yes only where things so far elsewhere would leave it one [m]: practice then ends with a little more
+    than enough, where the picture cannot show the last centimetre."""
     stride: int = 1
     """Use every n-th labelled frame."""
     frames: int = 6000
@@ -107,7 +110,7 @@ def labelled(
     if run.ask:
         asked = dict.fromkeys(book.match(TASKS[a].question if a in TASKS else a).index for a in run.ask)
         book = make([every[index] for index in asked])
-    chosen = choose_frames(run.dataset, book, run.stride, run.frames, run.labels, run.tolerance)
+    chosen = choose_frames(run.dataset, book, run.stride, run.frames, run.labels, run.tolerance, run.margin)
     if run.ask:
         return book, chosen
     answered = _answered_both_ways(book, chosen, run.episodes)

@@ -41,6 +41,18 @@ def test_the_simulator_answers_every_question(dataset: Dataset) -> None:
     assert not labels[:, 2].any()
 
 
+def test_with_a_margin_just_enough_is_a_no(dataset: Dataset) -> None:
+    opened = dataset.column("observation.environment_state")[:, 0]
+    spare = float(opened.max()) - 0.12  # [m] beyond where the drawer counts as open
+    assert label_matrix(dataset, BOOK, ("simulator",), margin=0.8 * spare)[:, 0].tolist() == 2 * ONE
+    assert not label_matrix(dataset, BOOK, ("simulator",), margin=1.2 * spare)[:, 0].any()
+
+
+def test_a_margin_and_a_tolerance_exclude_each_other(dataset: Dataset) -> None:
+    with pytest.raises(LabelError, match="found both"):
+        label_matrix(dataset, BOOK, tolerance=0.01, margin=0.01)
+
+
 def test_success_is_about_the_next_picture(dataset: Dataset) -> None:
     """So the first picture of an episode has no label, and the drawer is open in those where it is seen open."""
     labels = label_matrix(dataset, BOOK, ("success",))
