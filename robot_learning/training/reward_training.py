@@ -52,8 +52,8 @@ class RewardRun:
     uncertain: tuple[Path, ...] = ()
     """Folders in which the reward node kept pictures; those answered are learned from too (reward label --uncertain)."""
     margin: float = 0.0
-    """Call a simulated frame a yes only where things so far elsewhere would leave it one [m]: practice then ends with a little more
-    than enough, where the picture cannot show the last centimetre."""
+    """Call a simulated frame a yes only where things so far elsewhere would leave it one [m]. Practice then ends with a little
+    more than enough, where the picture cannot show the last centimetre."""
     stride: int = 1
     """Use every n-th labelled frame."""
     frames: int = 6000
