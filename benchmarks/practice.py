@@ -51,6 +51,7 @@ VARIANTS = {
 }
 DATA_SEED, TEST_SEED = 30_000, 950_000
 RESULT = "result.json"
+MARGIN = 0.01  # [m]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,10 @@ def begin(job: Job, folder: Path) -> Path:
     collect_demonstrations(data, seeds, episodes=10, image_size=job.size, failures=20)
     if not (reward / "config.json").exists():
         look = EmbeddedConfig(image_size=job.size)
-        train_reward(RewardRun(dataset=(data,), output=reward, ask=job.pair, cache=folder / "features", network=look))
+        run = RewardRun(
+            dataset=(data,), output=reward, ask=job.pair, cache=folder / "features", margin=MARGIN, network=look
+        )
+        train_reward(run)
     config = TrainConfig(dataset=str(data), run=str(clone), steps=2000, threads=1, seed=job.seed)
     train(replace(config, bc=replace(config.bc, encoder="frozen")), resume=True)
     return clone
@@ -104,7 +108,9 @@ def work(job: Job, root: Path) -> dict[str, Any]:
         config = from_clone(clone, str(run), job.steps)
         every = job.steps // job.marks
         settings = replace(config.settings, round_steps=every, gradient_steps=2000, most_gradient_steps=3000)
-        practise(replace(config, tasks=job.pair, autonomy=autonomy, settings=settings), resume=True)
+        outcome = practise(replace(config, tasks=job.pair, autonomy=autonomy, settings=settings), resume=True)
+        if not outcome.finished:
+            raise KeyboardInterrupt  # stopped; the same command goes on
         result = {"job": {**vars(job), "pair": list(job.pair)}, **practised(run), "points": []}
         for number in range(job.marks + 1):
             result["points"].append(evaluated(job, run / "rounds" / f"round_{number}", number * every))
