@@ -279,10 +279,8 @@ def _practice_nodes(values: Values) -> list[Process]:
     simulated = _is_simulated(values)
     dataset = os.path.join(run, "practice")
     tasks = [_instruction(task.strip()) for task in values["tasks"].split(",")]
-    policy: dict[str, Value] = {
-        "checkpoint": os.path.abspath(os.path.expanduser(values["checkpoint"])),
-        "act_at_once": False,
-    }
+    start, newest = os.path.abspath(os.path.expanduser(values["checkpoint"])), os.path.join(run, "checkpoints", "last")
+    policy: dict[str, Value] = {"checkpoint": newest if os.path.isdir(newest) else start, "act_at_once": False}
     practice: dict[str, Value] = {
         "run": run,
         "tasks": tasks,
@@ -291,7 +289,7 @@ def _practice_nodes(values: Values) -> list[Process]:
     }
     if simulated:
         practice |= {"help_service": "sim_robot/reset", "truth_topic": "sim_robot/success"}
-    learner: dict[str, Value] = {"run": run, "start": policy["checkpoint"]}
+    learner: dict[str, Value] = {"run": run, "start": start}
     values = {**values, "task": "", "dataset": dataset, "environment_state": NO}
     return [
         *_robot(values, ["policy", "reward", "recorder", "practice"]),

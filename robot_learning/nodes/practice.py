@@ -264,17 +264,15 @@ class Practice(RobotNode[Config]):
             self._policy["start"](config.patience, hears.stop.is_set)
             hears.forget()
             solved, cut = self._watch()
-            self._rest()
+            version, ticks = hears.version, min(hears.carried_out, config.episode_ticks + config.linger)
+            self._rest()  # here the policy takes up new weights
         except BaseException:
             if self._recorder:
                 self._recorder["discard"].send()
             raise
         saved = self._keep(not cut or solved)
-        ticks = min(hears.carried_out, config.episode_ticks + config.linger)
         at = self.now() / SECOND
-        self._log_book.add(
-            Entry(task, solved, ticks, before, saved, "" if solved else cut, hears.truth, hears.version, at)
-        )
+        self._log_book.add(Entry(task, solved, ticks, before, saved, "" if solved else cut, hears.truth, version, at))
 
     def _watch(self) -> tuple[bool, str]:
         """Whether the episode succeeded, and why it was cut off."""

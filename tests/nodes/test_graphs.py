@@ -110,6 +110,13 @@ def test_the_learner_of_practice_begins_with_its_policy_or_is_elsewhere() -> Non
     assert "learner" not in by_name("practice", learn="false")
 
 
+def test_practice_that_goes_on_begins_with_the_newest_policy(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / "last").mkdir(parents=True)
+    nodes = by_name("practice", run=str(tmp_path))
+    assert nodes["policy"].parameters["checkpoint"] == str(tmp_path / "checkpoints" / "last")
+    assert nodes["learner"].parameters["start"] == str(Path("last").absolute())
+
+
 def test_on_a_real_robot_a_person_helps_practice() -> None:
     assert "help_service" not in by_name("practice", robot="real")["practice"].parameters
 
