@@ -51,7 +51,7 @@ VARIANTS = {
 }
 DATA_SEED, TEST_SEED = 30_000, 950_000
 RESULT = "result.json"
-MARGIN = 0.01  # [m]
+MARGIN = 0.005  # [m]; with 0.01 no closed drawer is seen any more (docs/rewards.md)
 
 
 @dataclass(frozen=True)
