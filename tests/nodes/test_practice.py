@@ -24,9 +24,8 @@ class StandIn:
     def __init__(self, graph) -> None:
         self.node = node = graph.node("policy")
         self.names = list(Contract.load("ur5e_2f85").action.names)
-        self.acting, self.task, self.helped, self.told = False, "", 0, 0
         self.statuses: list[DiagnosticStatus] = []
-        self.verdict: Callable[[], bool | None] = lambda: False
+        self.begin()
         self.actions = node.create_publisher(JointState, "policy/action", 1)
         self.success = node.create_publisher(Bool, "success", 5)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -35,6 +34,12 @@ class StandIn:
         node.create_subscription(DiagnosticStatus, "practice/status", self.statuses.append, 5)
         for name, handler in (("policy/start", self._start), ("policy/stop", self._stop), ("help", self._help)):
             node.create_service(Trigger, name, handler)
+
+    def begin(self) -> None:
+        """A new test."""
+        self.acting, self.task, self.helped, self.told = False, "", 0, 0
+        self.statuses.clear()
+        self.verdict: Callable[[], bool | None] = lambda: False
 
     def _on_task(self, message: String) -> None:
         self.task = message.data
@@ -62,11 +67,20 @@ class StandIn:
             self.success.publish(Bool(data=verdict))
 
 
+@pytest.fixture(scope="module")
+def room(shared_graph):
+    """The simulated robot, its safety gate, and the stand-in."""
+    shared_graph.other = StandIn(shared_graph)
+    shared_graph.start("sim_robot", "-r", "success:=sim_robot/success", use_sim_time=True)
+    shared_graph.start("safety_gate", use_sim_time=True)
+    return shared_graph
+
+
 @pytest.fixture
-def robot(graph, tmp_path: Path):
-    graph.other = StandIn(graph)
-    graph.start("sim_robot", "-r", "success:=sim_robot/success", use_sim_time=True)
-    graph.start("safety_gate", use_sim_time=True)
+def robot(room, tmp_path: Path):
+    """With `practise(...)`, which starts the node for this test."""
+    started = []
+    room.other.begin()
 
     def practise(**parameters):
         given = {
@@ -77,10 +91,13 @@ def robot(graph, tmp_path: Path):
             "episode_ticks": 15,
             **parameters,
         }
-        return graph.start("practice", use_sim_time=True, linger=1, patience=5.0, **given)
+        started.append(room.start("practice", use_sim_time=True, linger=1, patience=5.0, **given))
+        return started[-1]
 
-    graph.practise = practise
-    return graph
+    room.practise = practise
+    yield room
+    for process in started:
+        room.kill(process)
 
 
 def diary(folder: Path) -> list[dict]:
