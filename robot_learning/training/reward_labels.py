@@ -125,7 +125,9 @@ def label_matrix(
         LabelError: an unknown source, a tolerance and a margin, or a file of labels that does not fit the dataset.
     """
     if tolerance and margin:
-        raise LabelError(f"expected a tolerance or a margin, found both ({tolerance:g} m and {margin:g} m); leave one out")
+        raise LabelError(
+            f"expected a tolerance or a margin, found both ({tolerance:g} m and {margin:g} m); leave one out"
+        )
     unknown = [source for source in sources if source not in SOURCES]
     if unknown:
         raise LabelError(f"sources of labels: expected some of {list(SOURCES)}, found {unknown}")
@@ -163,9 +165,7 @@ def _from_success(labels: np.ndarray, dataset: Dataset, book: QuestionBook) -> N
         labels[rows, own[rows]] = shown[rows - start]
 
 
-def _from_simulator(
-    labels: np.ndarray, dataset: Dataset, book: QuestionBook, tolerance: float, margin: float
-) -> None:
+def _from_simulator(labels: np.ndarray, dataset: Dataset, book: QuestionBook, tolerance: float, margin: float) -> None:
     """Every question of the playroom, for every frame whose object state was recorded."""
     contract = dataset.contract
     questions = playroom_questions(book)

@@ -24,7 +24,9 @@ OPTIONAL = {
     "h5py",
     "minari",
     "mujoco_menagerie",
+    "peft",
     "tokenizers",
+    "transformers",
 }  # imported inside functions, with a word about the extra
 
 
