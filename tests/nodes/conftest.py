@@ -20,8 +20,9 @@ from pathlib import Path
 
 import pytest
 
-# above 101 their ports are those that Linux gives to clients
-DOMAINS = random.SystemRandom().sample(range(1, 101), 100)
+# above 101 their ports are those that Linux gives to clients, so these come last; none is used twice, as Fast DDS keeps ports of
+# domains that this process has left, and participants with high numbers are not found
+DOMAINS = [*random.SystemRandom().sample(range(1, 101), 100), *random.SystemRandom().sample(range(102, 231), 129)]
 os.environ["ROS_DOMAIN_ID"] = str(DOMAINS[0])
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -37,6 +38,7 @@ from robot_learning.nodes.shared_memory import remove_abandoned  # noqa: E402
 PATIENCE = 60.0  # longest wait for anything on a busy machine [s]
 ANSWER = 15.0  # of a service; afterwards the request is sent again [s]
 DESCRIPTORS = 8192
+PARTICIPANTS = 4  # whose ports must be free
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -69,12 +71,13 @@ def _profiles() -> None:
 
 def is_free(domain: int) -> bool:
     """Whether no process of this machine is in a domain: other graphs, and other runs of the tests, have theirs."""
-    first_participant = 7400 + 250 * domain + 10  # its port, by the standard of RTPS
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(("", first_participant))
-        except OSError:
-            return False
+    first_participant = 7400 + 250 * domain + 10  # its port, by the standard of RTPS; each further one has two more
+    for port in range(first_participant, first_participant + 2 * PARTICIPANTS):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                return False
     return True
 
 
