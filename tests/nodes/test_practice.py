@@ -16,6 +16,7 @@ from std_srvs.srv import Trigger
 from robot_learning.contract import Contract
 
 OPEN, CLOSE = "open the drawer", "close the drawer"
+QUESTIONS = {OPEN: "is the drawer open?", CLOSE: "is the drawer closed?"}
 
 
 class StandIn:
@@ -32,7 +33,13 @@ class StandIn:
         node.create_subscription(String, "task", self._on_task, latched)
         node.create_subscription(JointState, "joint_states", self._on_joints, qos_profile_sensor_data)
         node.create_subscription(DiagnosticStatus, "practice/status", self.statuses.append, 5)
-        for name, handler in (("policy/start", self._start), ("policy/stop", self._stop), ("help", self._help)):
+        services = {
+            "policy/start": self._start,
+            "policy/stop": self._stop,
+            "reward/new_episode": self._new_episode,
+            "help": self._help,
+        }
+        for name, handler in services.items():
             node.create_service(Trigger, name, handler)
 
     def begin(self) -> None:
@@ -50,6 +57,11 @@ class StandIn:
 
     def _stop(self, _, response):
         self.acting, response.success = False, True
+        return response
+
+    def _new_episode(self, _, response):
+        """Says which question it asks, as the reward node does: that of the last task it has heard of."""
+        response.success, response.message = True, f"judging: {QUESTIONS.get(self.task, 'nothing')}"
         return response
 
     def _help(self, _, response):
@@ -87,7 +99,6 @@ def robot(room, tmp_path: Path):
             "run": str(tmp_path),
             "tasks": ["open_drawer", "close_drawer"],
             "recorder": "",
-            "reward": "",
             "episode_ticks": 15,
             **parameters,
         }
