@@ -52,11 +52,20 @@ class PracticeLog:
         self._read()
 
     def add(self, entry: Entry) -> None:
-        """Keep an episode; on the disk when this returns."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(entry), ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Keep an episode; on the disk when this returns.
+
+        Raises:
+            RunError: the disk refused; what it took of the line is taken out when the diary is read again.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(entry), ensure_ascii=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise RunError(
+                f"{self.path}: an episode could not be written ({error}); mend the disk and start again"
+            ) from error
         self.entries.append(entry)
 
     @property

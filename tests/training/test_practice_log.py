@@ -46,3 +46,10 @@ def test_garbage_amid_the_lines_is_named(log: PracticeLog, tmp_path: Path) -> No
     (tmp_path / FILE).write_text("\n".join([lines[0], '{"what": 1}', lines[2]]) + "\n")
     with pytest.raises(RunError, match="line 2"):
         PracticeLog(tmp_path)
+
+
+def test_a_disk_that_refuses_is_named(log: PracticeLog) -> None:
+    log.path = Path("/dev/full")
+    with pytest.raises(RunError, match=r"/dev/full.*No space left"):
+        log.add(OPEN)
+    assert log.entries == [OPEN, HELPED, CUT]
