@@ -1,4 +1,4 @@
-"""The way home as actions: open the gripper, rise out of whatever the hand is in, drive above the desk. Knows no simulator."""
+"""What an arm does by itself between episodes, as actions: it goes home, or stirs the scene. Knows no simulator."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import numpy as np
 
 from robot_learning.control.rotations import wrap_angle
 
+STIR_TICKS, STIR_HEIGHT = 30, 0.05  # [m]
 REACHED, YAW_REACHED = 0.01, 0.05  # [m], [rad]
 CLEAR = 0.08  # so far below its goal the hand rises before it moves sideways: out of drawer and shelf first [m]
 
 
 @dataclass(frozen=True)
 class Home:
-    """Where the tool centre point shall be, in base: `position` (3,) [m] and `yaw` [rad]."""
+    """Where the tool centre point shall be between episodes, in base: `position` (3,) [m] and `yaw` [rad]."""
 
     position: tuple[float, float, float]
     yaw: float = 0.0
@@ -38,3 +39,16 @@ class Home:
             step[:2] = 0.0
         move = np.clip(np.append(step, turn) / scale[:4], -1, 1)
         return np.append(move, -1.0).astype(np.float32)
+
+
+class Stirring:
+    """`STIR_TICKS` actions at random, low above the desk: what lies in a corner may come out of it."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng, self._value = rng, np.zeros(5)
+
+    def action(self, tcp: np.ndarray) -> np.ndarray:
+        """The next action `(5,)` in [-1, 1] from the tool centre point `tcp` `(3,)` [m]."""
+        self._value = 0.8 * self._value + 0.6 * self._rng.standard_normal(5)
+        pull = np.array([0, 0, -0.5 if tcp[2] > STIR_HEIGHT else 0.3, 0, 0])
+        return np.clip(self._value + pull, -1, 1).astype(np.float32)

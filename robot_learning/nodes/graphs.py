@@ -222,10 +222,6 @@ def _recorder(values: Values) -> Process:
     return _process(values, "recorder", parameters)
 
 
-def _sim_nodes(values: Values) -> list[Process]:
-    return [*_robot(values), *_judges(values)]
-
-
 def _robot_nodes(values: Values) -> list[Process]:
     return [*_robot(values), *_judges(values)]
 
@@ -306,7 +302,7 @@ DEVICES = ("keyboard", "gamepad")
 GRAPHS: dict[str, Graph] = {
     g.name: g
     for g in (
-        Graph("sim", "The simulated robot and its safety gate", (TASK, *SIMULATION, *REWARD, *COMMON), _sim_nodes),
+        Graph("sim", "The simulated robot and its safety gate", (TASK, *SIMULATION, *REWARD, *COMMON), _robot_nodes),
         Graph(
             "teleop",
             "Move the robot by keyboard or gamepad",

@@ -26,7 +26,7 @@ from robot_learning.nodes.judging.asking import questions_of
 from robot_learning.nodes.parameters import ParameterError
 from robot_learning.nodes.practising.arm import SOURCE, Arm
 from robot_learning.nodes.practising.senses import Names, NotYetError, Senses, Stopped
-from robot_learning.nodes.running import run
+from robot_learning.nodes.running import run_to_end
 from robot_learning.nodes.service_calls import ServiceError, TriggerCaller
 from robot_learning.training.practice_log import Entry, PracticeLog
 from robot_learning.training.practice_schedule import PERSON, STIR, PracticeSchedule, ScheduleConfig
@@ -278,8 +278,9 @@ class Practice(RobotNode[Config]):
         """Whether the episode succeeded, and why it was cut off."""
         hears, period = self._hears, SECOND / self.contract.rate
         ends = self.now() + self.config.episode_ticks * period
+        most = self.config.episode_ticks + self.config.linger  # where the clock was set back, these end it
         solved = False
-        while self.now() < ends:
+        while self.now() < ends and hears.carried_out < most:
             hears.wait(lambda: False, POLL)
             if hears.verdict and not solved:
                 solved, ends = True, self.now() + self.config.linger * period
@@ -348,14 +349,7 @@ class Practice(RobotNode[Config]):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node; the exit code is 1 when it could not go on."""
-    made: list[Practice] = []
-
-    def make() -> Practice:
-        made.append(Practice())
-        return made[0]
-
-    code = run(make, args)
-    return code or int(bool(made) and made[0].failed)
+    return run_to_end(Practice, args)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,18 @@ def run(make: Callable[[], RobotNode[Any]], args: list[str] | None = None) -> in
         rclpy.try_shutdown()
 
 
+def run_to_end(make: Callable[[], RobotNode[Any]], args: list[str] | None = None) -> int:
+    """`run`, for a node that has an end of its own: the exit code is 1 when it says that it `failed`."""
+    made: list[Any] = []
+
+    def make_one() -> RobotNode[Any]:
+        made.append(make())
+        return made[0]
+
+    code = run(make_one, args)
+    return code or int(bool(made) and made[0].failed)
+
+
 def _spin(node: RobotNode[Any], stop: threading.Event) -> int:
     executor = make_executor()
     executor.add_node(node)

@@ -23,7 +23,7 @@ from robot_learning.envs.tasks import Task
 from robot_learning.envs.tasks import task as task_named
 from robot_learning.errors import UserError
 from robot_learning.nodes.base import ERROR, OK, SECOND, WARN, NodeConfig, RobotNode, latched, ns_to_stamp, reliable
-from robot_learning.nodes.running import run
+from robot_learning.nodes.running import run_to_end
 from robot_learning.nodes.service_calls import ServiceError, TriggerCaller
 
 SOURCE = "teleop"
@@ -274,14 +274,7 @@ class ScriptedOperator(RobotNode[Config]):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node `scripted_operator`; the exit code is 1 when it could not finish."""
-    made: list[ScriptedOperator] = []
-
-    def make() -> ScriptedOperator:
-        made.append(ScriptedOperator())
-        return made[0]
-
-    code = run(make, args)
-    return code or int(bool(made) and made[0].failed)
+    return run_to_end(ScriptedOperator, args)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,7 @@ def unpack(parcel: bytes, where: str = "parcel") -> Checkpoint:
                 )
             _require_sizes({entry.filename: entry.file_size for entry in entries}, where)
             files = {entry.filename: archive.read(entry) for entry in entries}
+    # what zipfile raises for bytes that are no archive, cut short, of an unknown method, with an impossible offset, encrypted
     except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError) as error:
         raise CheckpointError(
             f"{where}: expected the files of a checkpoint in a ZIP archive, found {len(parcel)} bytes ({error})"

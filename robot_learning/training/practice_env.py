@@ -121,8 +121,8 @@ def _make_autonomous(
         assert reward is not None
         return Judged(gymnasium.make(env, **look), reward, tasks, autonomy.consecutive)
     made = gymnasium.make(RESET_FREE, max_episode_steps=autonomy.episode_steps, **look)
-    judged = Judged(made, reward, tasks, autonomy.consecutive) if reward else made
-    return ResetFree(judged, tasks, autonomy.schedule)
+    judge = Judged(made, reward, tasks, autonomy.consecutive) if reward else None
+    return ResetFree(judge or made, tasks, autonomy.schedule, judge)
 
 
 def _make_robot(env: str, tasks: Sequence[str], cameras: Sequence[str], robot: RobotAccess) -> gymnasium.Env[Any, Any]:

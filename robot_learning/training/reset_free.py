@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from robot_learning.control.homing import STIR_TICKS, Stirring
 from robot_learning.data.files import write_atomic
 from robot_learning.envs.reset_free import ResetFreePlayroomEnv
 from robot_learning.envs.tasks import task as find_task
@@ -17,7 +18,6 @@ from robot_learning.training.judged import Judged
 from robot_learning.training.practice_schedule import PERSON, STIR, Attempt, PracticeSchedule, ScheduleConfig
 
 SCENE = "scene.npy"
-STIR_TICKS, STIR_HEIGHT = 30, 0.05  # [m]
 
 
 class ResetFree(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -26,12 +26,18 @@ class ResetFree(gymnasium.Wrapper[Any, Any, Any, Any]):
     A full reset comes with the first episode, and when the schedule asks for a person. `info["before"]` says what was done
     before an episode: "home", "stir" or "person". The task that `reset` is asked for is ignored.
 
+    Args:
+        judge: the wrapper in `env` that says what is done already; None: the simulator does.
+
     Attributes:
         past: the episodes so far; tell `ended` of each.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], tasks: Sequence[str], config: ScheduleConfig) -> None:
+    def __init__(
+        self, env: gymnasium.Env[Any, Any], tasks: Sequence[str], config: ScheduleConfig, judge: Judged | None = None
+    ) -> None:
         super().__init__(env)
+        self.judge = judge
         self.schedule = PracticeSchedule(tasks, config)
         self.past: list[Attempt] = []
         self._before, self._lost = "", False
@@ -63,13 +69,10 @@ class ResetFree(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def stir(self, rng: np.random.Generator) -> None:
         """Move about at random, low above the desk: what lies in a corner may come out of it."""
-        room = self.room.room
+        room, stirring = self.room.room, Stirring(rng)
         room.controller.reset(room.joints, room.gripper)
-        value = np.zeros(5)
         for _ in range(STIR_TICKS):
-            value = 0.8 * value + 0.6 * rng.standard_normal(5)
-            pull = np.array([0, 0, -0.5 if room.tcp[2] > STIR_HEIGHT else 0.3, 0, 0])
-            room.step(np.clip(value + pull, -1, 1).astype(np.float32))
+            room.step(stirring.action(room.tcp))
 
     def ended(self, task: str, solved: bool) -> str:
         """Note how the episode went; returns what was done before it."""
@@ -96,11 +99,8 @@ class ResetFree(gymnasium.Wrapper[Any, Any, Any, Any]):
         return not self._lost
 
     def _done(self, observation: dict[str, np.ndarray]) -> dict[str, bool]:
-        env: gymnasium.Env[Any, Any] = self.env
-        while isinstance(env, gymnasium.Wrapper):
-            if isinstance(env, Judged):
-                return env.done(observation)
-            env = env.env
+        if self.judge is not None:
+            return self.judge.done(observation)
         return {name: bool(find_task(name).success(self.room.room)) for name in self.schedule.tasks}
 
 

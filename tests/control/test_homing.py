@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from robot_learning.control.homing import Home
+from robot_learning.control.homing import STIR_HEIGHT, Home, Stirring
 
 SCALE = np.array([0.03, 0.03, 0.03, 0.25, 0.5])
 
@@ -44,3 +44,14 @@ def test_homes_are_scattered_by_centimetres() -> None:
     assert (np.abs(homes - (0.4, 0.0, 0.24)).max(axis=0) <= [0.04, 0.08, 0.04]).all() and (
         homes.std(axis=0) > 0.01
     ).all()
+
+
+def test_stirring_stays_low_and_within_the_actions() -> None:
+    stirring, tcp = Stirring(np.random.default_rng(0)), np.array([0.4, 0.0, 0.24])
+    heights = []
+    for _ in range(300):
+        action = stirring.action(tcp)
+        assert np.abs(action).max() <= 1
+        tcp = tcp + action[:3] * SCALE[:3]
+        heights.append(tcp[2])
+    assert abs(np.mean(heights[30:]) - STIR_HEIGHT) < 0.1

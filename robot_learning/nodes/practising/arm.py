@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import JointState
 
-from robot_learning.control.homing import Home
+from robot_learning.control.homing import STIR_TICKS, Home, Stirring
 from robot_learning.nodes.base import SECOND, RobotNode, ns_to_stamp, reliable
 from robot_learning.nodes.practising.senses import Senses
 
 SOURCE = "env"  # of the gate's sources: below a person, above the policy
-TICKS, STIR_TICKS, STIR_HEIGHT = 80, 30, 0.05  # most ticks on the way home; [m]
+TICKS = 80  # at most on the way home
 
 
 class Arm:
@@ -35,15 +35,8 @@ class Arm:
 
     def stir(self, rng: np.random.Generator) -> None:
         """Move about at random, low above the desk: what lies in a corner may come out of it."""
-        value = np.zeros(len(self._scale))
-
-        def action(tcp: np.ndarray, _: float) -> np.ndarray:
-            nonlocal value
-            value = 0.8 * value + 0.6 * rng.standard_normal(len(value))
-            pull = np.array([0, 0, -0.5 if tcp[2] > STIR_HEIGHT else 0.3, 0, 0])
-            return np.clip(value + pull, -1, 1)
-
-        self._drive(action, STIR_TICKS)
+        stirring = Stirring(rng)
+        self._drive(lambda tcp, _: stirring.action(tcp), STIR_TICKS)
 
     def _drive(self, choose: Callable[[np.ndarray, float], np.ndarray | None], ticks: int) -> None:
         for _ in range(ticks):
