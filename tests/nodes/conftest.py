@@ -6,6 +6,7 @@ other ports), and the process of the tests itself takes no part in the shared me
 themselves use the package's profile.
 """
 
+import gc
 import os
 import random
 import resource
@@ -20,9 +21,8 @@ from pathlib import Path
 
 import pytest
 
-# above 101 their ports are those that Linux gives to clients, so these come last; none is used twice, as Fast DDS keeps ports of
-# domains that this process has left, and participants with high numbers are not found
-DOMAINS = [*random.SystemRandom().sample(range(1, 101), 100), *random.SystemRandom().sample(range(102, 231), 129)]
+# above 101 their ports are those that Linux gives to clients
+DOMAINS = random.SystemRandom().sample(range(1, 101), 100)
 os.environ["ROS_DOMAIN_ID"] = str(DOMAINS[0])
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -30,15 +30,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed: pip install '.[ros]'")
 
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.lifecycle import LifecycleState  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 
 from robot_learning import paths  # noqa: E402
+from robot_learning.nodes.base import RobotNode  # noqa: E402
 from robot_learning.nodes.shared_memory import remove_abandoned  # noqa: E402
 
 PATIENCE = 60.0  # longest wait for anything on a busy machine [s]
 ANSWER = 15.0  # of a service; afterwards the request is sent again [s]
 DESCRIPTORS = 8192
-PARTICIPANTS = 4  # whose ports must be free
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -71,20 +72,30 @@ def _profiles() -> None:
 
 def is_free(domain: int) -> bool:
     """Whether no process of this machine is in a domain: other graphs, and other runs of the tests, have theirs."""
-    first_participant = 7400 + 250 * domain + 10  # its port, by the standard of RTPS; each further one has two more
-    for port in range(first_participant, first_participant + 2 * PARTICIPANTS):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("", port))
-            except OSError:
-                return False
+    first_participant = 7400 + 250 * domain + 10  # its port, by the standard of RTPS
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", first_participant))
+        except OSError:
+            return False
     return True
+
+
+def forget_nodes() -> None:
+    """Let nodes of this process go, with the participants that they hold.
+
+    An active node has told the collector to leave alone what was there then (`RobotNode.on_activate`), itself too. Fast DDS
+    numbers the participants of a process through all domains, and the first few only find each other.
+    """
+    gc.unfreeze()
+    gc.collect()
 
 
 class Graph:
     """The test's own corner of the graph: nodes of this process in one executor, and processes beside it."""
 
     def __init__(self, folder: Path) -> None:
+        forget_nodes()
         self.folder = folder
         DOMAINS.append(DOMAINS.pop(0))
         while not is_free(DOMAINS[0]):
@@ -186,7 +197,10 @@ class Graph:
                 self.kill(process)
         self.executor.shutdown()
         for node in self.nodes:
+            if isinstance(node, RobotNode):
+                node.on_shutdown(LifecycleState("active" if node.is_active else "inactive", 0))  # its threads hold it
             node.destroy_node()
+        self.nodes.clear()
         self.context.try_shutdown()
 
 

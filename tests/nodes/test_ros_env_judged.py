@@ -105,8 +105,9 @@ def test_the_judge_is_told_of_each_episode_and_the_last_one_s_verdict_forgotten(
 
 
 def test_a_judge_that_falls_silent_is_named(robot, judge, make_env) -> None:
-    env = make_env(timeout=3.0)
+    env = make_env()
     beside(robot, env.reset)
+    env.timeout = 3.0
     judge.word = None
     with pytest.raises(GraphIncompleteError, match="judge/success: silent for"):
         beside(robot, lambda: [env.step(ZERO) for _ in range(200)])
