@@ -10,7 +10,9 @@ a run costs what one of self-imitation costs. Success is measured on 100 fixed e
 last, by sampling it. Each seed has demonstrations, play, weights and starts of its own, the same for all algorithms.
 
 A job is one algorithm on one task with one seed, in one process with one thread, in a folder under --run. Jobs that are finished
-are not repeated, and a benchmark that was stopped or killed goes on where it was. --selection takes other seeds, for data and
+are not repeated, and a benchmark that was stopped or killed goes on where it was; finished jobs that were
+saved (--save) are kept in benchmarks/results/offline_to_online_jobs/, so that the grid can be measured in parts.
+--selection takes other seeds, for data and
 evaluation, than the final results; everything that is tuned is tuned there. --report makes tables and figures of what there is.
 
 From pictures (`self_imitation_images`, only when asked for) there is the same demonstrations with two cameras, and no play:
@@ -37,7 +39,8 @@ import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from offline_to_online_job import Job, read_result, run_job
+from kept_jobs import KeptJobs
+from offline_to_online_job import Job, read_result, run_job, write_result
 from offline_to_online_learner import Budget
 from offline_to_online_learners import ALGORITHMS
 from offline_to_online_maze import MAZE
@@ -147,8 +150,11 @@ def options() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--run", type=Path, default=Path("runs/offline_to_online"))
     parser.add_argument("--report", action="store_true", help="measure nothing, report what there is")
+    parser.add_argument(
+        "--again", action="store_true", help="measure also what is kept in benchmarks/results/NAME_jobs"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
-    parser.add_argument("--save", action="store_true", help="write benchmarks/results/NAME.*")
+    parser.add_argument("--save", action="store_true", help="write benchmarks/results/NAME.* and NAME_jobs/")
     parser.add_argument("--name", default="offline_to_online", help="of what --save writes")
     return parser.parse_args()
 
@@ -174,17 +180,28 @@ def grid(args: argparse.Namespace) -> list[Job]:
     ]
 
 
+def adopt(jobs: list[Job], kept: KeptJobs, run: Path) -> None:
+    """Put what is kept where a job of this run would have put it."""
+    for job in jobs:
+        if not read_result(run / job.name) and (result := kept.read(job.name, job.facts())):
+            (run / job.name).mkdir(parents=True, exist_ok=True)
+            write_result(run / job.name, result)
+
+
 def main() -> None:
     """Data, jobs, report."""
     args = options()
-    jobs = grid(args)
+    jobs, kept = grid(args), KeptJobs(RESULTS, args.name)
+    if not args.again:
+        adopt(jobs, kept, args.run)
     scheduler = Scheduler(jobs, args.run, args.processes)
     if not args.report:
-        problems = [(job.problem(args.run / "data"), job.seed) for job in jobs]
+        problems = [(job.problem(args.run / "data"), job.seed) for job in scheduler.waiting]
         for problem, seed in {(p.name, p.pictures, seed): (p, seed) for p, seed in problems}.values():
             problem.collect(seed)
         scheduler.go()
-    results = [result for job in jobs if (result := read_result(args.run / job.name)).get("finished")]
+    found = {job.name: result for job in jobs if (result := read_result(args.run / job.name)).get("finished")}
+    results = list(found.values())
     if not results:
         sys.exit(f"no job is finished; look at the log.txt of each under {args.run}")
     report = summary(results) | {"failed": scheduler.failed, "missing": len(jobs) - len(results)}
@@ -192,6 +209,8 @@ def main() -> None:
     Console(width=220, highlight=False).print(text, markup=False)
     figures(report, RESULTS if args.save else args.run, args.name)
     if args.save:
+        for name, result in found.items():
+            kept.write(name, result)
         (RESULTS / f"{args.name}.md").write_text(text + "\n")
         (RESULTS / f"{args.name}.json").write_text(json.dumps(report, indent=1) + "\n")
     if args.json:
