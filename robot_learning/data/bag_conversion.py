@@ -22,6 +22,7 @@ from robot_learning.data.recording import (
     ACTION_SENT,
     ACTION_TOPICS,
     EVENT,
+    LOCKSTEP,
     STRING,
     SUCCESS,
     TASK,
@@ -61,6 +62,11 @@ def bag_contract(bag: Bag) -> Contract | None:
     """The contract that the recorder put into the bag, None in other bags."""
     text = bag.custom.get("contract")
     return Contract.from_dict(yaml.safe_load(text), where=f"{bag.path}: contract") if text else None
+
+
+def _in_lockstep(bag: Bag) -> bool:
+    """Whether the recorder took the bag from a simulation in lockstep."""
+    return "contract" in bag.custom and bool(json.loads(bag.custom.get("config", "{}")).get(LOCKSTEP))
 
 
 def convert_bag(
@@ -108,7 +114,7 @@ class Replay:
 
     def __init__(self, bag: Bag, contract: Contract, task: str = "", namespace: str = "") -> None:
         self.bag, self.contract = bag, contract
-        self.recording = Recording(contract, task)
+        self.recording = Recording(contract, task, _in_lockstep(bag))
         self.clipped = 0
         self.ended_by = "end of bag"
         self._relative = self._topics(namespace)

@@ -30,6 +30,7 @@ from robot_learning.data.recording import (
     ACTION_SENT,
     ACTION_TOPICS,
     EVENT,
+    LOCKSTEP,
     OWN_TOPICS,
     SMALL_TOPICS,
     STRING,
@@ -127,7 +128,7 @@ class EpisodeRecorder:
         except BaseException:
             self.writer.close()
             raise
-        self.recording = Recording(contract)
+        self.recording = Recording(contract, lockstep=bool(self._config.get(LOCKSTEP)))
         self.state = IDLE
         self.ticks = 0
         """Ticks of all episodes so far."""

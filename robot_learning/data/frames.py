@@ -61,13 +61,15 @@ class _Buffer:
     behind: float = 0.0  # how far the last dropped message's stamp was behind the newest [s]
     dropped: int = field(default=0)
 
-    def newest(self, at: int) -> _Message | None:
-        """The newest message that had come by `at` [ns].
+    def newest(self, at: int, lockstep: bool) -> _Message | None:
+        """The newest message that had come by `at` [ns]; in lockstep, whenever it came.
 
         What is stamped later does not belong to that moment, though it may seem to have come before it: simulated time
         reaches a node after the sensors it stamps. Only a stream that is always ahead is taken as it is.
         """
-        come = [message for message in self.messages if message.received <= at]
+        if lockstep and self.stream.type not in STAMPED:
+            return self.messages[-1] if self.messages else None
+        come = [message for message in self.messages if lockstep or message.received <= at]
         return next((message for message in reversed(come) if message.stamp <= at), come[-1] if come else None)
 
 
@@ -76,12 +78,16 @@ class FrameAssembler:
 
     Adding is cheap: bytes are kept as they came, and decoded only when a frame needs them. Not thread-safe.
 
+    Args:
+        lockstep: simulated time waited at each tick, so that everything of a tick had come before anybody acted. Then when it
+            came says nothing: a node that is a few milliseconds behind reads the next tick on its clock already.
+
     Raises:
         ContractError: a stream's message type cannot become an array, or two streams share a topic.
     """
 
-    def __init__(self, contract: Contract, history: int = 64) -> None:
-        self.contract = contract
+    def __init__(self, contract: Contract, history: int = 64, lockstep: bool = False) -> None:
+        self.contract, self.lockstep = contract, lockstep
         self.jumped_back: Counter[str] = Counter()
         """Messages dropped because their stamp was older than the newest of their stream, by topic."""
         self._buffers: dict[str, _Buffer] = {}
@@ -126,7 +132,7 @@ class FrameAssembler:
         ages: dict[str, float] = {}
         problems = []
         for topic, buffer in self._buffers.items():
-            message = buffer.newest(at)
+            message = buffer.newest(at, self.lockstep)
             if message is None:
                 problems.append(f"{topic}: missing, no message yet")
                 continue

@@ -26,6 +26,7 @@ BOOL, STRING, TIME = "std_msgs/msg/Bool", "std_msgs/msg/String", "builtin_interf
 SMALL_TOPICS = {TASK: STRING, SUCCESS: BOOL, GATE_STATE: "diagnostic_msgs/msg/DiagnosticStatus"}
 """Topics besides the contract's streams that are recorded also during a pause."""
 ACTION_TOPICS = {ACTION_REQUESTED: JOINT_STATE, ACTION_SENT: JOINT_STATE}
+LOCKSTEP = "lockstep"  # a parameter of the recorder, kept with its bags; see FrameAssembler
 OWN_TOPICS = {TICK: TIME, EVENT: STRING}
 """Topics that are only in the bag: when each frame was made, and what was done with the episode (JSON)."""
 INTERVENTION, HELD, REQUESTED, AGE = "intervention", "held", "action.requested", "observation.age"
@@ -116,9 +117,9 @@ class Tally:
 class Recording:
     """The frames of one episode from its messages (relative topics), ticks and pauses, given in the order they came."""
 
-    def __init__(self, contract: Contract, task: str = "") -> None:
+    def __init__(self, contract: Contract, task: str = "", lockstep: bool = False) -> None:
         self.contract = contract
-        self.assembler = FrameAssembler(contract)
+        self.assembler = FrameAssembler(contract, lockstep=lockstep)
         self._streams = set(self.assembler.topics())
         self.task, self.success = task, False
         self.tally = Tally()

@@ -215,6 +215,7 @@ def _recorder(values: Values) -> Process:
         "dataset": os.path.abspath(os.path.expanduser(values["dataset"])),
         "environment_state": _flag(values["environment_state"]),
         "bags": _flag(values["bags"]),
+        "lockstep": _is_simulated(values) and _flag(values["lockstep"]),
     }
     instruction = _instruction(values["task"])
     if instruction:
@@ -241,7 +242,11 @@ def _record_nodes(values: Values) -> list[Process]:
     if not _is_simulated(values):
         raise GraphError("operator:=scripted needs robot:=sim: it knows from the simulation where the objects are")
     tasks = [_playroom_task(task) for task in values["task"].split(",")] if values["task"] else ["open_drawer"]
-    parameters: dict[str, Value] = {"tasks": tasks, "episodes": _number(values, "episodes", int)}
+    parameters: dict[str, Value] = {
+        "tasks": tasks,
+        **{name: _number(values, name, int) for name in ("episodes", "failures")},
+        "seed": _number(values, "seed", int),
+    }
     operator = _process(values, "scripted_operator", parameters, required=True)  # done with the last episode
     values = {**values, "task": tasks[0]}  # the operator asks for the others
     return [*_robot(values, ["recorder"]), _recorder(values), operator]
@@ -276,7 +281,11 @@ def _practice_nodes(values: Values) -> list[Process]:
     dataset = os.path.join(run, "practice")
     tasks = [_instruction(task.strip()) for task in values["tasks"].split(",")]
     start, newest = os.path.abspath(os.path.expanduser(values["checkpoint"])), os.path.join(run, "checkpoints", "last")
-    policy: dict[str, Value] = {"checkpoint": newest if os.path.isdir(newest) else start, "act_at_once": False}
+    policy: dict[str, Value] = {
+        "checkpoint": newest if os.path.isdir(newest) else start,
+        "act_at_once": False,
+        "trigger": "frames" if simulated and _flag(values["lockstep"]) else "timer",
+    }
     practice: dict[str, Value] = {
         "run": run,
         "tasks": tasks,
@@ -323,7 +332,8 @@ GRAPHS: dict[str, Graph] = {
             (
                 Argument("dataset", DATASET, None),
                 Argument("operator", "Who demonstrates", "keyboard", (*DEVICES, "scripted")),
-                Argument("episodes", "Scripted operator: how many demonstrations to record", "20"),
+                Argument("episodes", "Scripted operator: how many demonstrations to record of each task", "20"),
+                Argument("failures", "Scripted operator: how many more that fail on purpose", "0"),
                 *(ROBOT, TASK, *RECORDING, *SIMULATION, *REAL, *COMMON),
             ),
             _record_nodes,

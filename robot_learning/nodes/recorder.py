@@ -57,6 +57,8 @@ class Config(NodeConfig):
     """Keep the raw messages of each episode in a bag below the dataset."""
     environment_state: bool = False
     """Record the simulation's object state as well (observation.environment_state)."""
+    lockstep: bool = False
+    """The simulation runs in lockstep: a frame has what is stamped up to its tick, whenever it came."""
     min_free_space: float = 1.0
     """With less free disk space than this [GB] no episode starts, and one in progress is saved."""
     max_backlog: float = 0.5

@@ -49,6 +49,8 @@ class Config(NodeConfig):
     """Names of the playroom's tasks to demonstrate, one after the other."""
     episodes: int = 10
     """Successful demonstrations of each task."""
+    failures: int = 0
+    """Attempts at each task that fail on purpose, after these; a reward model learns from them what is no success."""
     seed: int = 0
     """Seed of the operator's ways, speeds and shakes; that of the room belongs to sim_robot."""
     max_ticks: int = 150
@@ -164,7 +166,8 @@ class ScriptedOperator(RobotNode[Config]):
     def _run(self) -> None:
         try:
             for task in self._tasks:
-                self._demonstrate(task)
+                self._demonstrate(task, True, self.config.episodes)
+                self._demonstrate(task, False, self.config.failures)
             self._progress = (OK, f"done: {self._saved} episodes saved, {self._discarded} discarded")
         except Stopped:
             return
@@ -177,36 +180,39 @@ class ScriptedOperator(RobotNode[Config]):
             self._report_progress()
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def _demonstrate(self, task: Task) -> None:
-        saved = failed = 0
-        while saved < self.config.episodes:
-            self._progress = (OK, f"{task.name}: episode {saved + 1} of {self.config.episodes}")
-            if self._attempt(task):
-                saved, failed = saved + 1, 0
+    def _demonstrate(self, task: Task, wanted: bool, episodes: int) -> None:
+        saved = otherwise = 0
+        kind = "episode" if wanted else "failure on purpose"
+        while saved < episodes:
+            self._progress = (OK, f"{task.name}: {kind} {saved + 1} of {episodes}")
+            if self._attempt(task, wanted):
+                saved, otherwise = saved + 1, 0
             else:
-                failed += 1
-            if failed == ATTEMPTS:
-                raise OperatorError(f"{task.name}: no success in {ATTEMPTS} attempts in a row; what does the gate say?")
+                otherwise += 1
+            if otherwise == ATTEMPTS:
+                wish = "success" if wanted else "failure on purpose"
+                raise OperatorError(f"{task.name}: no {wish} in {ATTEMPTS} attempts in a row; what does the gate say?")
 
-    def _attempt(self, task: Task) -> bool:
-        """One episode, kept if it succeeds."""
+    def _attempt(self, task: Task, wanted: bool) -> bool:
+        """One episode, kept if it ends as wanted; whether it did."""
         self._prepare(task)
         rng = np.random.default_rng((self.config.seed, self._saved, self._discarded))
-        demonstrator = Demonstrator(self._mirror.room, rng, DemonstratorConfig())
+        config = DemonstratorConfig() if wanted else DemonstratorConfig(failure_rate=1.0)
+        demonstrator = Demonstrator(self._mirror.room, rng, config)
         if self.config.record:
             self._start_recording(task)
         try:
-            success = self._act(task, demonstrator)
+            kept = self._act(task, demonstrator) == wanted
         except BaseException:
             if self.config.record:
                 self._recorder["discard"].send()
             raise
         if self.config.record:
-            answer = self._recorder["stop" if success else "discard"](self.config.patience)
+            answer = self._recorder["stop" if kept else "discard"](self.config.patience)
             self.get_logger().info(f"{task.name}: {answer}")
-        self._saved += int(success)
-        self._discarded += int(not success)
-        return success
+        self._saved += int(kept)
+        self._discarded += int(not kept)
+        return kept
 
     def _prepare(self, task: Task) -> None:
         """Furnish the room for the task; the reset's answer says for which it did, as the topic may come after the call."""
@@ -247,7 +253,7 @@ class ScriptedOperator(RobotNode[Config]):
             stamp = self._next_state()
             solved = solved or task.success(self._mirror.room)
             rest -= int(solved)
-            if rest < 0:
+            if rest < 0 or (demonstrator.failing and demonstrator.given_up):
                 break
         return solved
 

@@ -119,7 +119,7 @@ def label_matrix(
     """The answers `(N, Q)` int8 to the questions of `book`: 1 yes, 0 no, -1 unknown.
 
     Of the simulator's answers, those are unknown that would turn were things `tolerance` [m] elsewhere; with a `margin` [m]
-    instead, those are no.
+    instead, only those of them that are yes: what is clearly a yes is to be told from every no.
 
     Raises:
         LabelError: an unknown source, a tolerance and a margin, or a file of labels that does not fit the dataset.
@@ -176,7 +176,10 @@ def _from_simulator(labels: np.ndarray, dataset: Dataset, book: QuestionBook, to
     room = RecordedRoom(contract)
     states, objects = dataset.column(STATE), dataset.column(ENVIRONMENT_STATE)
     answers = room.answers(states, objects, list(questions.values()), tolerance or margin)
-    labels[:, list(questions)] = np.maximum(answers, 0) if margin else answers
+    if margin:
+        plain = room.answers(states, objects, list(questions.values()), 0.0)
+        answers = np.where(plain == 0, plain, answers)
+    labels[:, list(questions)] = answers
 
 
 def _from_file(labels: np.ndarray, dataset: Dataset, book: QuestionBook) -> None:

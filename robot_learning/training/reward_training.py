@@ -52,8 +52,8 @@ class RewardRun:
     uncertain: tuple[Path, ...] = ()
     """Folders in which the reward node kept pictures; those answered are learned from too (reward label --uncertain)."""
     margin: float = 0.0
-    """Call a simulated frame a yes only where things so far elsewhere would leave it one [m]. Practice then ends with a little
-    more than enough, where the picture cannot show the last centimetre."""
+    """Leave out simulated frames that things so far elsewhere would turn from a yes into a no [m]. What is clearly a yes is then
+    told from every no, so that practice ends with a little more than enough: no picture shows the last millimetre."""
     stride: int = 1
     """Use every n-th labelled frame."""
     frames: int = 6000

@@ -72,6 +72,15 @@ def test_what_was_captured_later_is_not_in_an_earlier_frame(assembler: FrameAsse
     assert frame.ages[FRONT] == 0.0
 
 
+def test_in_lockstep_it_matters_what_was_stamped_not_when_it_came() -> None:
+    contract = make_contract()
+    contract = contract.with_stream(ENVIRONMENT_STATE, environment_state_stream(contract.rate))
+    assembler = FrameAssembler(contract, lockstep=True)
+    feed(assembler, T, received=T + 100 * MILLISECOND, t=1)  # this node reads the next tick on its clock already
+    frame = assembler.frame(T)
+    assert frame.ages[FRONT] == 0.0 and frame.values[ENVIRONMENT_STATE][0] == 1
+
+
 def test_a_missing_stream_is_named(assembler: FrameAssembler) -> None:
     messages = messages_at(assembler.contract, T)
     del messages["wrist/image_raw"]

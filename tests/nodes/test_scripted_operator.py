@@ -17,16 +17,17 @@ def robot(graph):
     return graph
 
 
-def test_it_records_the_demonstrations_asked_for_and_ends(robot, tmp_path):
+def test_it_records_the_demonstrations_and_failures_asked_for_and_ends(robot, tmp_path):
     root = tmp_path / "drawer"
-    robot.start("recorder", use_sim_time=True, dataset=str(root), bags=False)
-    operator = robot.start("scripted_operator", use_sim_time=True, tasks=["open_drawer", "close_drawer"], episodes=1)
+    robot.start("recorder", use_sim_time=True, dataset=str(root), bags=False, lockstep=True)
+    tasks = ["open_drawer", "close_drawer"]
+    operator = robot.start("scripted_operator", use_sim_time=True, tasks=tasks, episodes=1, failures=1)
     robot.until(lambda: operator.poll() is not None, "the end of the operator", timeout=180.0)
     assert operator.returncode == 0, robot.logs()
     robot.close()
     dataset = Dataset(root)
-    assert dataset.episode_tasks == ["open the drawer", "close the drawer"]
-    assert dataset.episode_success.all()
+    assert dataset.episode_tasks == 2 * ["open the drawer"] + 2 * ["close the drawer"]
+    assert dataset.episode_success.tolist() == [True, False, True, False]
 
 
 def test_without_a_recorder_it_says_which_service_is_missing(robot):
