@@ -1,9 +1,10 @@
-"""Run the main job: demonstrations, training, evaluation and a report, in minutes; goes on where it stopped.
+"""Run the main job: a few demonstrations, practice without resets, a report; goes on where it stopped.
 
     robot-learning demo                      (or: make demo)
-    robot-learning demo --output runs/small --demonstrations 5 --episodes 10 --train-seconds 30
+    robot-learning demo --output runs/small --demonstrations 4 --practice 500 --episodes 5
+    robot-learning demo --no-ros             in this process, where there is no ROS 2
 
-Ctrl-C at any moment; the same command again goes on.
+Ctrl-C at any moment; the same command again goes on. `robot-learning status` in another terminal shows the nodes meanwhile.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class RenderingMissingError(UserError, RuntimeError):
 class Config:
     """Flags of `robot-learning demo`."""
 
-    until: Literal["collect", "train", "evaluate", "report"] = "report"
+    until: Literal["record", "reward", "clone", "before", "practise", "after", "report"] = "report"
     """Stop after this stage."""
     demo: Annotated[DemoConfig, tyro.conf.arg(name="")] = field(default_factory=DemoConfig)
 
@@ -38,12 +39,15 @@ def run(config: Config) -> int:
         if check.status == doctor.FAIL:
             raise RenderingMissingError(f"no camera pictures on this machine ({check.found}); {check.mend}")
     demo = Demo(config.demo)
-    result = demo.run(config.until)
+    demo.run(config.until)
     if config.until != "report":
         print(f"{config.until}: done, in {demo.folder}; go on with: {config.demo.command()}")
         return 0
     report = write_results(demo)
-    for line in result.lines():
-        print(line)
+    for when, evaluation in (("before", demo.before), ("after", demo.after)):
+        for line in evaluation.result().lines():
+            print(f"{when} practice, {line}")
+    gain, (low, high) = demo.gain()
+    print(f"gain: {100 * gain:+.0f} points, 95 % interval {100 * low:+.0f} to {100 * high:+.0f}")
     print(f"report: {report.resolve().as_uri()}")
     return 0

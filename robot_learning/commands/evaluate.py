@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import tyro
 from rich.console import Console
 
-from robot_learning.training.evaluation import evaluate, record_success
+from robot_learning.training.evaluation import evaluate, make_playroom, record_success
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Config:
     """Episodes of each task."""
     seed: int = 100_000
     """Seed of the first episode of each task; episode i uses seed + i."""
+    furniture: int | None = None
+    """Seed of where the furniture stands in all episodes; none: elsewhere in each."""
     processes: int = 2
     """Worker processes; they do not change the result."""
     video_dir: str | None = None
@@ -47,6 +50,7 @@ def run(config: Config) -> int:
         episodes=config.episodes,
         seed=config.seed,
         processes=config.processes,
+        make_env=partial(make_playroom, furniture=config.furniture),
         video_dir=Path(config.video_dir) if config.video_dir else None,
         videos=config.videos,
     )

@@ -72,6 +72,7 @@ class PlayroomEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         image_size: height and width of pictures [pixel], one number for square ones.
         contract: the robot, a name in `config/contracts/` or a YAML file.
         variation: scales how far the furniture moves between episodes, 0: not at all.
+        furniture: seed of where the furniture stands in all episodes; None: elsewhere in each.
         render_mode: `rgb_array` (pretty 480x640 pictures) or `human` (MuJoCo's viewer; needs a display).
         render_camera: the camera of `render()`: `overview`, `front` or `wrist`.
     """
@@ -85,6 +86,7 @@ class PlayroomEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         image_size: int | tuple[int, int] = 96,
         contract: str | Path | Contract = "ur5e_2f85",
         variation: float = 1.0,
+        furniture: int | None = None,
         render_mode: str | None = None,
         render_camera: str = "overview",
     ) -> None:
@@ -95,7 +97,7 @@ class PlayroomEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
         self.contract = observation.observed_contract(robot, cameras, height, width)
         self.room = Playroom(robot)
-        self.variation = variation
+        self.variation, self.furniture = variation, furniture
         self.cameras = tuple(cameras)
         self.render_mode = render_mode
         self.render_camera = render_camera
@@ -119,7 +121,7 @@ class PlayroomEnv(gymnasium.Env[dict[str, np.ndarray], np.ndarray]):
         super().reset(seed=seed)
         if options and "task" in options:
             self.task = tasks.task(options["task"])
-        tasks.begin(self.room, self.task, self.np_random, self.variation)
+        tasks.begin(self.room, self.task, self.np_random, self.variation, self.furniture)
         return self.observe(), self.info()
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:

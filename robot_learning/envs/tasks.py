@@ -312,14 +312,22 @@ def instruction_of(task: str) -> str:
     return TASKS[task].instruction if task in TASKS else task
 
 
-def begin(room: Playroom, task: Task, rng: np.random.Generator, variation: float = 1.0, tries: int = 20) -> None:
+def begin(
+    room: Playroom,
+    task: Task,
+    rng: np.random.Generator,
+    variation: float = 1.0,
+    furniture: int | None = None,
+    tries: int = 20,
+) -> None:
     """A full reset: furniture, joints, block and arm anew, such that the task is not done yet.
 
-    `variation` scales how far the furniture moves between episodes (0: not at all).
+    `variation` scales how far the furniture moves between episodes (0: not at all); with `furniture` it stands where this seed
+    puts it, in every episode of tasks with the same variation.
     """
     for _ in range(tries):
         room.restart()
-        start.furnish(room, rng, variation * task.variation)
+        start.furnish(room, rng if furniture is None else np.random.default_rng(furniture), variation * task.variation)
         start.random_joints(room, rng)
         task.begin(room, rng)
         room.forward()
@@ -327,4 +335,5 @@ def begin(room: Playroom, task: Task, rng: np.random.Generator, variation: float
         room.settle(0.2)
         if not task.success(room) and float(room.block[2]) > -0.15:
             return
-    raise RuntimeError(f"found no start for task {task.name!r} in {tries} tries")
+    where = "" if furniture is None else f" with furniture {furniture}"
+    raise RuntimeError(f"found no start for task {task.name!r}{where} in {tries} tries")

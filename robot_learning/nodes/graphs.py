@@ -47,6 +47,7 @@ COMMON = (
 TASK = Argument("task", "What to do: an instruction, or the name of a playroom task (robot-learning tasks)")
 SIMULATION = (
     Argument("seed", "Simulation: seed of the first reset", "0"),
+    Argument("furniture", "Simulation: seed of where the furniture stands; -1: elsewhere after each reset", "-1"),
     Argument("real_time_factor", "Simulation: simulated seconds a second; 0: as fast as it can", "1.0"),
     Argument("lockstep", "Simulation: wait at each control tick for the action, however long it takes", NO, BOOL),
     Argument("use_sim_time", "Simulation: its clock drives all nodes", YES, BOOL),
@@ -154,6 +155,13 @@ def _file(argument: str, value: str) -> str:
     return path
 
 
+def _policy_folder(values: Values) -> str:
+    """The checkpoint, given as such or as the run that made it."""
+    given = os.path.abspath(os.path.expanduser(values["checkpoint"]))
+    newest = os.path.join(given, "checkpoints", "last")
+    return newest if os.path.isdir(newest) else given
+
+
 def _contract(values: Values) -> str:
     """The contract's name, or its file wherever the node's working folder is."""
     given = values["contract"]
@@ -163,6 +171,7 @@ def _contract(values: Values) -> str:
 def _sim_robot(values: Values) -> Process:
     parameters: dict[str, Value] = {
         "seed": _number(values, "seed", int),
+        "furniture": _number(values, "furniture", int),
         "real_time_factor": _number(values, "real_time_factor"),
         "lockstep": _flag(values["lockstep"]),
         "publish_clock": _flag(values["use_sim_time"]),
@@ -259,7 +268,7 @@ def _policy_nodes(values: Values) -> list[Process]:
     lockstep = _is_simulated(values) and _flag(values["lockstep"])
     at_once = _is_simulated(values) if values["act_at_once"] == "auto" else _flag(values["act_at_once"])
     parameters: dict[str, Value] = {
-        "checkpoint": os.path.abspath(os.path.expanduser(values["checkpoint"])),
+        "checkpoint": _policy_folder(values),
         "act_at_once": at_once,
         "trigger": "frames" if lockstep else "timer",
     }
@@ -280,7 +289,7 @@ def _practice_nodes(values: Values) -> list[Process]:
     simulated = _is_simulated(values)
     dataset = os.path.join(run, "practice")
     tasks = [_instruction(task.strip()) for task in values["tasks"].split(",")]
-    start, newest = os.path.abspath(os.path.expanduser(values["checkpoint"])), os.path.join(run, "checkpoints", "last")
+    start, newest = _policy_folder(values), os.path.join(run, "checkpoints", "last")
     policy: dict[str, Value] = {
         "checkpoint": newest if os.path.isdir(newest) else start,
         "act_at_once": False,
@@ -342,7 +351,7 @@ GRAPHS: dict[str, Graph] = {
             "policy",
             "Let a trained policy act, and a person override it",
             (
-                Argument("checkpoint", "Folder of the trained policy", None),
+                Argument("checkpoint", "Folder of the trained policy, or of the run that trained it", None),
                 Argument(
                     "act_at_once",
                     "Act as soon as everything is up, or after the service policy/start; auto: at once in simulation only",
@@ -367,7 +376,9 @@ GRAPHS: dict[str, Graph] = {
             "Practise by itself: forward, backward, forward again, judged by a reward model",
             (
                 Argument("run", "Folder of the run; gone on with where there is one", None),
-                Argument("checkpoint", "Folder of the policy to begin with, a clone that reads pictures", None),
+                Argument(
+                    "checkpoint", "The clone to begin with, which reads pictures: its folder, or that of its run", None
+                ),
                 Argument(
                     "tasks",
                     "The cycle, separated by commas: a task and the one that undoes it",

@@ -39,6 +39,8 @@ class Config(NodeConfig):
     """Seed of the first reset; every further one adds 1."""
     variation: float = 1.0
     """Scales how far the furniture moves between resets."""
+    furniture: int = -1
+    """Seed of where the furniture stands after every reset; -1: elsewhere after each."""
     camera_rate: float = 0.0
     """Pictures a second of each camera [Hz]; 0: as the contract says."""
     joint_state_rate: float = 0.0
@@ -84,7 +86,10 @@ class SimRobot(RobotNode[Config]):
     def do_configure(self) -> None:
         """Build the room and its topics, and reset it for the first time."""
         config, images = self.config, self.contract.images
-        self._simulator = Simulator(self.contract, config.task, config.seed, config.variation, config.interpolate)
+        furniture = config.furniture if config.furniture >= 0 else None
+        self._simulator = Simulator(
+            self.contract, config.task, config.seed, config.variation, config.interpolate, furniture
+        )
         self._pacer = Pacer(config.real_time_factor)
         sizes = {camera_name(key): source_size(stream) for key, stream in images.items()}
         self._photographer = Photographer(self.contract, sizes, self._publish_picture)

@@ -1,59 +1,77 @@
-"""The main job: demonstrations -> dataset -> behaviour cloning -> evaluation -> report, each stage resumable.
+"""The main job: a robot is shown a task and its reverse a few times, practises them by itself, and is measured before and after.
 
-collect    every episode is committed to the dataset on its own; the next session records the missing ones
-train      the training state is saved every few seconds; the result equals that of an uninterrupted run
-evaluate   each episode is committed to evaluation.json, with a hash of the weights it measured
+record     demonstrations, and attempts that fail, by the recorder on the ROS graph
+reward     a model that sees from the pictures whether the task is done
+clone      behaviour cloning of the demonstrations
+before     fresh episodes with the clone
+practise   forward, backward, forward again, on the ROS graph; nobody resets, nobody judges; a learner trains meanwhile
+after      the same fresh episodes with the policy that practice has made
 report     films, report.html and summary.json
+
+Every stage goes on where it was stopped. With `ros` false the same is done in this process, without a graph.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from robot_learning.contract import Contract
-from robot_learning.data.files import WriterLock, write_json
+from robot_learning.data.files import WriterLock
 from robot_learning.envs.tasks import task as task_named
 from robot_learning.policies import read_checkpoint
-from robot_learning.training.collection import collect_demonstrations
+from robot_learning.rewards import EmbeddedConfig, HeadTraining
 from robot_learning.training.config import TrainConfig
-from robot_learning.training.evaluation import EpisodeResult, EvaluationResult, evaluate, record_success, summarise
+from robot_learning.training.demo_world import ROBOT, GraphWorld, OneProcess, World
+from robot_learning.training.evaluation import record_success
 from robot_learning.training.films import Clip, film
+from robot_learning.training.intervals import bootstrap
+from robot_learning.training.kept_evaluation import KeptEvaluation
 from robot_learning.training.offline import train
+from robot_learning.training.practice_log import Entry
+from robot_learning.training.reward_training import RewardRun, train_reward
 from robot_learning.training.stages import JobError, Stages
 
-STAGES = ("collect", "train", "evaluate", "report")
+STAGES = ("record", "reward", "clone", "before", "practise", "after", "report")
 SEEDS_PER_TASK = 1000  # demonstrations of the task number k start from the seeds seed + 1000 k and up
-FILMED = {True: 2, False: 2}  # successes and failures of each task to show
+FILMED = {True: 2, False: 1}  # successes and failures of each task to show, after practice
+MARGIN = 0.01  # what the reward model is to call done is so much more than enough [m]
 
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """The size of the job. The defaults take at most 8 minutes on two CPU cores."""
+    """The size of the job. The defaults take at most 12 minutes on two CPU cores."""
 
     output: str = "runs/demo"
     """Folder of the job; a second run goes on with what is there."""
     tasks: tuple[str, ...] = ("open_drawer", "close_drawer")
-    """Tasks of the playroom to learn."""
-    demonstrations: int = 20
+    """The cycle to learn: a task of the playroom and the one that undoes it, or more."""
+    demonstrations: int = 10
     """Demonstrations of each task."""
-    episodes: int = 50
-    """Evaluation episodes of each task, from seeds that no demonstration used."""
+    failures: int = 10
+    """Attempts at each task that fail on purpose, for the reward model to learn from."""
     steps: int = 1000
-    """Gradient steps of behaviour cloning, fewer where they would not fit into `train_seconds`."""
-    train_seconds: float = 300.0
-    """Upper limit of the training time [s], by the machine's speed when nothing else runs on it."""
+    """Gradient steps of the clone of the demonstrations; later ones take up to twice as many."""
+    reward_steps: int = 1000
+    """Gradient steps of each head of the reward model."""
+    practice: int = 2500
+    """Control ticks of practice, ten in a second of the robot's time."""
+    episodes: int = 25
+    """Evaluation episodes of each task, before and after, from seeds that nothing else uses."""
+    ros: bool = True
+    """Record and practise on the ROS graph; false: in this process, where there is no ROS."""
     image_size: int = 96
-    """Height and width of the camera pictures [pixel]."""
+    """Height and width of the camera pictures [pixel]; over ROS those of the robot's contract."""
+    furniture: int = 0
+    """Seed of where the furniture stands where the robot practises and is evaluated; it was demonstrated elsewhere."""
     seed: int = 0
-    """Seed of the demonstrations and of the training."""
+    """Seed of the demonstrations, of the training and of practice."""
     evaluation_seed: int = 10000
     """Seed of the first evaluation episode of each task."""
     processes: int = 2
@@ -67,7 +85,9 @@ class DemoConfig:
         """The command line of this config with `changes`; flags at their defaults are left out."""
         words = ["robot-learning demo"]
         for name, value in {**dataclasses.asdict(self), **changes}.items():
-            if value != getattr(type(self), name, None):
+            if isinstance(value, bool) and value != getattr(type(self), name):
+                words.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
+            elif value != getattr(type(self), name, None):
                 values = value if isinstance(value, (tuple, list)) else [value]
                 words += [f"--{name.replace('_', '-')}", *(str(v) for v in values)]
         return " ".join(words)
@@ -76,7 +96,8 @@ class DemoConfig:
         """Refuse what makes no experiment (`JobError`, `UnknownTaskError`)."""
         for name in self.tasks:
             task_named(name)
-        limits = {"demonstrations": (2, SEEDS_PER_TASK // 2), "episodes": (1, 10**6), "steps": (1, 10**9)}
+        many, most = (1, 10**9), SEEDS_PER_TASK // 2
+        limits = {"demonstrations": (2, most), "failures": (1, most), "episodes": many, "steps": many, "practice": many}
         for name, (low, high) in {**limits, "processes": (0, 1024)}.items():
             if not low <= getattr(self, name) <= high:
                 raise JobError(f"--{name}: expected {low} to {high}, found {getattr(self, name)}")
@@ -86,6 +107,11 @@ class DemoConfig:
             raise JobError(
                 f"--evaluation-seed: {asked.start} to {asked.stop - 1} overlaps the seeds of the demonstrations, "
                 f"{used.start} to {used.stop - 1}; an evaluation needs fresh episodes"
+            )
+        sizes = {stream.shape[0] for stream in Contract.load(ROBOT).images.values()}
+        if self.ros and sizes != {self.image_size}:
+            raise JobError(
+                f"--image-size: over ROS expected that of the contract {ROBOT}, {sizes}, found {self.image_size}"
             )
 
 
@@ -101,19 +127,27 @@ class Demo:
         self.config, self.folder = config, Path(config.output)
         self.console = console or Console(stderr=True, highlight=False)
         self.stages = Stages(self.folder, config.settings())
-        self.dataset = self.folder / "dataset"
-        self.checkpoint = self.folder / "train" / "checkpoints" / "last"
+        self.dataset, self.reward = self.folder / "dataset", self.folder / "reward"
+        self.practice = self.folder / "practice"
+        self.clone = self.folder / "clone" / "checkpoints" / "last"
+        self.practised = self.practice / "checkpoints" / "last"
+        self.world: World = GraphWorld(self.folder / "logs") if config.ros else OneProcess(config.image_size)
 
-    def run(self, until: str = STAGES[-1]) -> EvaluationResult:
+    def run(self, until: str = STAGES[-1]) -> None:
         """Every stage in turn up to `until`. Ctrl-C raises `KeyboardInterrupt` and leaves what is done for the next session.
 
         Raises:
-            DatasetLockedError: another process works on this job.
+            DatasetLockedError: another process works on this job. GraphFailedError: a graph of nodes ended before its time.
         """
-        work = {
-            "collect": (f"{self.config.demonstrations} demonstrations of each task", self.collect),
-            "train": ("behaviour cloning on them", self.train),
-            "evaluate": (f"{self.config.episodes} fresh episodes of each task", self.evaluate),
+        config = self.config
+        shown = f"{config.demonstrations} demonstrations and {config.failures} failures of each task"
+        work: dict[str, tuple[str, Callable[[], None]]] = {
+            "record": (shown, self.record),
+            "reward": ("a model that sees whether a task is done", self.train_reward),
+            "clone": ("behaviour cloning of the demonstrations", self.train_clone),
+            "before": (f"{config.episodes} fresh episodes of each task, before practice", self.evaluate_before),
+            "practise": (f"{config.practice} control ticks, nobody resets or judges", self.practise),
+            "after": ("the same episodes after practice", self.evaluate_after),
             "report": ("filming successes and failures", self.film),
         }
         lock = WriterLock(self.folder)
@@ -123,7 +157,6 @@ class Demo:
                 self._stage(name, *work[name])
         finally:
             lock.release()
-        return self.result()
 
     def _stage(self, name: str, what: str, work: Callable[[], None]) -> None:
         stage = self.stages[name]
@@ -136,85 +169,119 @@ class Demo:
             work()
         self.stages.finish(name)
 
-    def collect(self) -> None:
-        """Record the demonstrations that are missing."""
+    # --- the stages ---------------------------------------------------------------------------------------------------------
+
+    def record(self) -> None:
+        """Record the demonstrations and failures that are missing."""
         config = self.config
         seeds = {task: config.seed + SEEDS_PER_TASK * index for index, task in enumerate(config.tasks)}
-        collect_demonstrations(self.dataset, seeds, config.demonstrations, config.image_size)
+        self.world.record(self.dataset, seeds, config.demonstrations, config.failures)
 
-    def train(self) -> None:
-        """Train, or go on with training."""
-        result = train(self.train_config(), resume=True)
-        if not result.finished:
+    def train_reward(self) -> None:
+        """Train the reward model, from the start if it was stopped."""
+        config = self.config
+        run = RewardRun(
+            dataset=(self.dataset,),
+            output=self.reward,
+            ask=config.tasks,
+            margin=MARGIN,
+            network=EmbeddedConfig(image_size=config.image_size),
+            training=HeadTraining(steps=config.reward_steps),
+        )
+        train_reward(run)
+
+    def train_clone(self) -> None:
+        """Train the clone, or go on with it."""
+        if not train(self.clone_config(), resume=True).finished:
             raise KeyboardInterrupt
 
-    def train_config(self) -> TrainConfig:
-        """The training run of this job."""
+    def clone_config(self) -> TrainConfig:
+        """The training run of the clone."""
+        config = TrainConfig(
+            dataset=str(self.dataset), run=str(self.folder / "clone"), steps=self.config.steps, seed=self.config.seed
+        )
+        return dataclasses.replace(config, threads=2, bc=dataclasses.replace(config.bc, encoder="frozen"))
+
+    def practise(self) -> None:
+        """Practise, or go on with it."""
         config = self.config
-        return TrainConfig(
-            dataset=str(self.dataset),
-            run=str(self.folder / "train"),
-            held_out=1,
-            steps=config.steps,
-            time_limit=config.train_seconds,
-            seed=config.seed,
-        )
+        start, room = self.folder / "clone", config.furniture
+        self.world.practise(self.practice, start, self.reward, config.tasks, config.practice, config.seed, room)
 
-    def evaluate(self) -> None:
-        """Run the evaluation episodes that are missing; each is committed on its own."""
-        results = self._episodes()
+    def evaluate_before(self) -> None:
+        """Run the evaluation episodes of the clone that are missing."""
+        self._evaluate(self.before)
 
-        def commit(result: EpisodeResult) -> None:
-            results.append(result)
-            episodes = [{k: v for k, v in vars(r).items() if k != "views"} for r in results]
-            write_json(self.folder / "evaluation.json", {"weights": weights, "episodes": episodes})
+    def evaluate_after(self) -> None:
+        """Run those of the practised policy; its model card tells the result."""
+        self._evaluate(self.after)
+        record_success(self.practised, self.after.result().lines())
 
-        config, weights = self.config, self._weights()
-        evaluate(
-            self.checkpoint,
-            config.tasks,
-            episodes=config.episodes,
-            seed=config.evaluation_seed,
-            processes=config.processes,
-            known=tuple(results),
-            on_result=commit,
-        )
-        record_success(self.checkpoint, self.result().lines())
-
-    def result(self) -> EvaluationResult:
-        """What was measured so far."""
-        return summarise(self._episodes(), self.config.tasks, self.config.evaluation_seed)
-
-    def _episodes(self) -> list[EpisodeResult]:
-        """The evaluation episodes so far, none when they measured other weights."""
-        path = self.folder / "evaluation.json"
-        if not path.is_file() or not self.checkpoint.is_dir():
-            return []
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return [EpisodeResult(**fields) for fields in data["episodes"]] if data["weights"] == self._weights() else []
-
-    def _weights(self) -> str:
-        read_checkpoint(self.checkpoint)  # puts back a checkpoint whose replacement was cut short
-        digest = hashlib.sha256()
-        for path in sorted(self.checkpoint.glob("*.safetensors")):
-            digest.update(path.read_bytes())
-        return digest.hexdigest()[:16]
+    def _evaluate(self, evaluation: KeptEvaluation) -> None:
+        evaluation.run(self.config.processes)
 
     def film(self) -> None:
-        """Film the first successes and failures of each task that are not filmed yet."""
-        result, config = self.result(), self.config
-        clips = []
-        for name, task in result.tasks.items():
-            seeds = range(config.evaluation_seed, config.evaluation_seed + task.episodes)
+        """Film the first successes and failures after practice, and a start that the clone failed from and practice mended."""
+        for path, checkpoint, clips in self._wanted_clips():
+            film(checkpoint, clips, path, self.config.processes, self.config.furniture)
+
+    def _wanted_clips(self) -> list[tuple[Path, Path, list[Clip]]]:
+        mended, shown = [], []
+        for name, task in self.after.result().tasks.items():
+            seeds = range(self.config.evaluation_seed, self.config.evaluation_seed + task.episodes)
+            gained = [seed for seed, gain in zip(seeds, self.paired(name), strict=True) if gain > 0][:1]
+            mended += [Clip(name, seed, False) for seed in gained]
             for success, count in FILMED.items():
-                matching = [seed for seed in seeds if (seed not in task.failed_seeds) == success]
-                clips += [Clip(name, seed, success) for seed in matching[:count]]
-        film(self.checkpoint, clips, self.folder / "videos", config.processes)
+                matching = [seed for seed in seeds if (seed not in task.failed_seeds) == success and seed not in gained]
+                shown += [Clip(name, seed, success) for seed in [*(gained if success else []), *matching][:count]]
+        return [
+            (self.folder / "videos" / "before", self.clone, mended),
+            (self.folder / "videos" / "after", self.practised, shown),
+        ]
+
+    # --- what came of it ----------------------------------------------------------------------------------------------------
+
+    @property
+    def before(self) -> KeptEvaluation:
+        """The evaluation of the clone."""
+        return self._evaluation("before", self.clone)
+
+    @property
+    def after(self) -> KeptEvaluation:
+        """The evaluation of the practised policy."""
+        return self._evaluation("after", self.practised)
+
+    def _evaluation(self, name: str, checkpoint: Path) -> KeptEvaluation:
+        config = self.config
+        return KeptEvaluation(
+            self.folder / f"{name}.json",
+            checkpoint,
+            config.tasks,
+            config.episodes,
+            config.evaluation_seed,
+            config.furniture,
+        )
+
+    def clips(self, when: str) -> list[Clip]:
+        """The clips on the disk, of "before" or "after"."""
+        return Clip.found(self.folder / "videos" / when)
+
+    def entries(self) -> list[Entry]:
+        """The episodes of practice so far."""
+        return self.world.entries(self.practice)
+
+    def paired(self, task: str) -> np.ndarray:
+        """Success after minus before of each evaluation episode of a task `(N,)`, the same starts: -1, 0 or 1."""
+        before, after = self.before.result().tasks[task], self.after.result().tasks[task]
+        seeds = range(self.config.evaluation_seed, self.config.evaluation_seed + min(before.episodes, after.episodes))
+        solved = [np.array([seed not in told.failed_seeds for seed in seeds], float) for told in (before, after)]
+        return solved[1] - solved[0]
+
+    def gain(self, *tasks: str) -> tuple[float, tuple[float, float]]:
+        """Success after minus before over the `tasks` (all), with its 95 % bootstrap interval over episodes."""
+        differences = np.concatenate([self.paired(name) for name in tasks or self.config.tasks])
+        return float(differences.mean()), bootstrap(differences)
 
     def contract(self) -> Contract:
         """The contract of the policy: the streams it reads, the action it writes."""
-        return read_checkpoint(self.checkpoint).contract
-
-    def clips(self) -> list[Clip]:
-        """The clips on the disk."""
-        return Clip.found(self.folder / "videos")
+        return read_checkpoint(self.clone).contract

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ from robot_learning.contract import IMAGE_PREFIX, Contract
 from robot_learning.data import Dataset
 from robot_learning.data.files import write_json
 from robot_learning.envs.tasks import task as task_named
-from robot_learning.training.config import read_config
-from robot_learning.training.demo import Demo
-from robot_learning.training.metrics import read_metrics
+from robot_learning.rewards import load_reward
+from robot_learning.training.demo import MARGIN, Demo
+from robot_learning.training.demo_world import practice_arguments, record_arguments
+from robot_learning.training.evaluation import TaskResult
+from robot_learning.training.graph_process import command
+from robot_learning.training.practice_log import Entry
+from robot_learning.training.practice_schedule import PERSON
 from robot_learning.training.report import Film, Report, StageRow, write_report
 
 SHOWN = 4  # demonstrations of each task on the contact sheet
@@ -33,101 +38,206 @@ def write_results(demo: Demo) -> Path:
 
 
 def summary_of(demo: Demo) -> dict[str, Any]:
-    """Seconds per stage; per task successes, episodes, rate and 95 % interval; plain data for JSON."""
-    result = demo.result()
+    """Seconds per stage; per task success before and after practice; what practice took; plain data for JSON."""
+    before, after = demo.before.result(), demo.after.result()
     seconds = {name: round(stage.seconds, 1) for name, stage in demo.stages.stages.items()}
+    entries, gain = demo.entries(), demo.gain()
+    ticks, asked = sum(entry.ticks for entry in entries), sum(entry.before == PERSON for entry in entries)
     return {
         "seconds": {**seconds, "total": round(sum(seconds.values()), 1)},
         "tasks": {
             name: {
-                "successes": task.successes,
-                "episodes": task.episodes,
-                "rate": task.rate,
-                "interval": list(task.interval),
+                "before": _rate(before.tasks[name]),
+                "after": _rate(after.tasks[name]),
+                "gain": demo.gain(name)[0],
+                "gain_interval": list(demo.gain(name)[1]),
             }
-            for name, task in result.tasks.items()
+            for name in after.tasks
         },
-        "successes": result.successes,
-        "episodes": result.episodes,
-        "rate": result.rate,
-        "interval": list(result.interval),
+        "before": {"rate": before.rate, "interval": list(before.interval)},
+        "after": {"rate": after.rate, "interval": list(after.interval)},
+        "gain": gain[0],
+        "gain_interval": list(gain[1]),
+        "practice": {
+            "ticks": ticks,
+            "episodes": len(entries),
+            "cut_off": sum(bool(entry.cut) for entry in entries),
+            "successes": sum(entry.solved for entry in entries),
+            **_wrong(entries),
+            "interventions": asked,
+            "interventions_per_1000": 1000 * asked / max(ticks, 1),
+        },
         "contract": demo.contract().hash(),
         "settings": demo.stages.settings,
         "version": robot_learning.__version__,
     }
 
 
+def _rate(task: TaskResult) -> dict[str, Any]:
+    return {
+        "successes": task.successes,
+        "episodes": task.episodes,
+        "rate": task.rate,
+        "interval": list(task.interval),
+    }
+
+
+def _wrong(entries: Sequence[Entry]) -> dict[str, int]:
+    """How often the reward model was wrong about an episode, by what the simulator knows."""
+    known = [entry for entry in entries if not entry.cut and entry.true_success is not None]
+    return {
+        "false_successes": sum(entry.solved and not entry.true_success for entry in known),
+        "missed_successes": sum(bool(entry.true_success) and not entry.solved for entry in known),
+    }
+
+
 def report_of(demo: Demo) -> Report:
     """The report of a finished job."""
     dataset = Dataset(demo.dataset)
-    config = read_config(demo.folder / "train")
     instructions = {name: task_named(name).instruction for name in demo.config.tasks}
     settings = {
         "job": demo.stages.settings,
-        "training": yaml.safe_load((demo.folder / "train/config.yaml").read_text()),
+        "clone": yaml.safe_load((demo.folder / "clone/config.yaml").read_text()),
     }
+    entries = demo.entries()
     return Report(
-        title=f"{_join(list(instructions.values()))}, from {dataset.num_episodes} demonstrations".capitalize(),
+        title=f"{_join(list(instructions.values()))}: a few demonstrations, then practice alone".capitalize(),
         subtitle=f"robot_learning {robot_learning.__version__}, simulated {demo.contract().description}",
-        story=_story(demo, dataset, config.steps),
-        result=demo.result(),
+        story=_story(demo, dataset, entries),
+        before=demo.before.result(),
+        result=demo.after.result(),
+        gain=demo.gain(),
         instructions=instructions,
         stages=_stages(demo),
-        films=[
-            Film(demo.folder / "videos" / clip.name, instructions[clip.task], clip.success, clip.seed, clip.speed)
-            for clip in demo.clips()
-            if clip.task in instructions
-        ],
-        curve=read_metrics(demo.folder / "train"),
+        films=_films(demo, instructions),
+        practice=entries,
+        judged=_judged(demo, entries),
         demonstrations={words: _episodes(dataset, words) for words in instructions.values()},
         setup=_setup(dataset, demo.contract()),
         config=yaml.safe_dump(settings, sort_keys=False),
     )
 
 
+def _films(demo: Demo, instructions: dict[str, str]) -> list[Film]:
+    return [
+        Film(
+            demo.folder / "videos" / who / clip.name,
+            instructions[clip.task],
+            clip.success,
+            clip.seed,
+            clip.speed,
+            words,
+        )
+        for who, words in (("before", "before practice"), ("after", "after practice"))
+        for clip in demo.clips(who)
+        if clip.task in instructions
+    ]
+
+
+def _judged(demo: Demo, entries: Sequence[Entry]) -> list[list[str]]:
+    """The errors of the reward model: on frames of episodes held out, and in practice."""
+    rows = [["question", "false yes, held-out frames", "false no", "AUC", "false successes in practice", "missed"]]
+    quality = load_reward(demo.reward).facts["quality"]
+    for name in demo.config.tasks:
+        task = task_named(name)
+        mine = [entry for entry in entries if entry.task == task.instruction]
+        wrong, said = _wrong(mine), sum(entry.solved for entry in mine)
+        true = said - wrong["false_successes"] + wrong["missed_successes"]
+        told = quality[task.question]
+        rows.append(
+            [
+                task.question,
+                f"{told['false_positive_rate']:.1%} of {told['no']}",
+                f"{told['false_negative_rate']:.1%} of {told['yes']}",
+                f"{told['auc']:.1%}",
+                f"{wrong['false_successes']} of {said}",
+                f"{wrong['missed_successes']} of {true}",
+            ]
+        )
+    return rows
+
+
 def _join(words: list[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def _story(demo: Demo, dataset: Dataset, steps: int) -> list[str]:
+def _story(demo: Demo, dataset: Dataset, entries: Sequence[Entry]) -> list[str]:
     config = demo.config
     minutes = dataset.num_frames / dataset.fps / 60
     cameras = _join([key.removeprefix(IMAGE_PREFIX) for key in dataset.image_keys])
+    practised = sum(entry.ticks for entry in entries) / dataset.fps / 60
+    where = " Everything from the camera to the controller went over ROS 2." if config.ros else ""
     return [
         f"A scripted demonstrator showed each of {len(config.tasks)} tasks {config.demonstrations} times in the simulated "
-        f"playroom, {minutes:.1f} minutes of robot time in all. Furniture, block and arm start differently every time, and the "
-        "demonstrator varies its way, its speed and its steadiness as people do.",
-        f"A policy was trained on the recording by behaviour cloning, {steps} gradient steps on this machine's CPU. It sees the "
-        f"{cameras} camera ({config.image_size}x{config.image_size} pixels), the gripper and the tool's pose, never the state "
-        "of the objects, and moves the tool ten times a second.",
-        f"Then it was left alone with {config.episodes} fresh episodes of each task, from starts that no demonstration used. An "
-        "episode counts as a success when the objects are where they should be within 15 seconds.",
+        f"playroom and failed at it {config.failures} times on purpose, {minutes:.1f} minutes of robot time in all. Furniture, "
+        "block and arm start differently every time, and the demonstrator varies its way, its speed and its steadiness.",
+        "From these recordings two models were trained on this machine's CPU: a reward model, which says from a picture "
+        f"whether a task is done, and a policy by behaviour cloning, which sees the {cameras} camera ({config.image_size}x"
+        f"{config.image_size} pixels), the gripper and the tool's pose, never the state of the objects.",
+        "Then the robot was put at a desk of its own, whose furniture stands as in none of the demonstrations, and practised "
+        f"there by itself for {practised:.1f} minutes of its time: one task, the task that undoes it, the first again. Nobody "
+        "put anything back, and nobody but the reward model said what had succeeded. Successes were learned from meanwhile, and "
+        f"each new policy took over at the next episode.{where}",
+        f"Before and after, the policy was left alone at that desk with the same {config.episodes} fresh episodes of each task: "
+        "arm, drawer, door and block start differently every time. An episode counts as a success when the objects are where "
+        "they should be within 15 seconds, as the simulator knows; the reward model has no say there.",
     ]
 
 
 def _stages(demo: Demo) -> list[StageRow]:
     config, folder = demo.config, demo.folder
     names = " ".join(config.tasks)
-    training = read_config(folder / "train")
+    again = Path(f"{folder}-again")
+    trained = f"--dataset {demo.dataset}"
+    tested = (
+        f"--task {names} --episodes {config.episodes} --seed {config.evaluation_seed} --furniture {config.furniture}"
+    )
+    reward = (
+        f"robot-learning reward train {trained} --ask {names} --output {again / 'reward'} --margin {MARGIN} "
+        f"--image-size {config.image_size} --steps {config.reward_steps}"
+    )
+    clone = (
+        f"robot-learning train bc {trained} --run {again / 'clone'} --encoder frozen --steps {config.steps} "
+        f"--seed {config.seed} --threads 2"
+    )
+    first = config.tasks[0]
+    counts = config.demonstrations, config.failures
+    if config.ros:
+        record = command("record", record_arguments(again / "dataset", first, counts, config.seed))
+        practice = command(
+            "practice",
+            practice_arguments(
+                again / "practice",
+                folder / "clone",
+                demo.reward,
+                config.tasks,
+                config.practice,
+                config.seed,
+                config.furniture,
+            ),
+        )
+    else:
+        record = (
+            f"robot-learning collect demonstrations --dataset {again / 'dataset'} --tasks {names} --episodes {counts[0]} "
+            f"--failures {counts[1]} --image-size {config.image_size} --seed {config.seed}"
+        )
+        practice = (
+            f"robot-learning finetune {folder / 'clone'} --run {again / 'practice'} --reset-free --reward {demo.reward} "
+            f"--steps {config.practice} --furniture {config.furniture}"
+        )
     what = {
-        "collect": (
-            f"{config.demonstrations} demonstrations of each task with two cameras",
-            f"robot-learning collect demonstrations --dataset {folder / 'dataset-again'} --tasks {names} "
-            f"--episodes {config.demonstrations} --image-size {config.image_size} --seed {config.seed}",
-        ),
-        "train": (
-            "behaviour cloning from pictures",
-            f"robot-learning train bc --dataset {demo.dataset} --run {folder / 'train-again'} --held-out 1 "
-            f"--steps {training.steps} --seed {config.seed} --threads {training.threads}",
-        ),
-        "evaluate": (
+        "record": (f"{counts[0]} demonstrations of each task and {counts[1]} failures, with two cameras", record),
+        "reward": ("a model that sees whether a task is done", reward),
+        "clone": ("behaviour cloning from pictures", clone),
+        "before": (
             f"{config.episodes} fresh episodes of each task",
-            f"robot-learning evaluate {demo.checkpoint} --task {names} --episodes {config.episodes} "
-            f"--seed {config.evaluation_seed}",
+            f"robot-learning evaluate {demo.clone} {tested}",
         ),
+        "practise": (f"{config.practice} control ticks without resets, and learning meanwhile", practice),
+        "after": ("the same episodes", f"robot-learning evaluate {demo.practised} {tested}"),
         "report": ("films and this page", config.command()),
     }
-    return [StageRow(name, words, demo.stages[name].seconds, command) for name, (words, command) in what.items()]
+    return [StageRow(name, words, demo.stages[name].seconds, line) for name, (words, line) in what.items()]
 
 
 def _episodes(dataset: Dataset, instruction: str) -> list[np.ndarray]:

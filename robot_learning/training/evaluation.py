@@ -101,15 +101,19 @@ class EvaluationResult:
         }
 
 
-def make_playroom(task: str, contract: Contract) -> gymnasium.Env[Any, Any]:
-    """The simulated playroom with the robot of `contract` (the policy's), and its cameras at their size."""
+def make_playroom(task: str, contract: Contract, furniture: int | None = None) -> gymnasium.Env[Any, Any]:
+    """The simulated playroom with the robot of `contract` (the policy's), and its cameras at their size.
+
+    `furniture`: seed of where the furniture stands in all episodes; None: elsewhere in each.
+    """
     import robot_learning.envs  # noqa: F401  registers the environments
 
     cameras = tuple(key.removeprefix(IMAGE_PREFIX) for key in contract.images)
     size = next((stream.shape[:2] for stream in contract.images.values()), 96)
     simulated = contract.simulation is not None and STATE in contract.observation
     robot = contract if simulated else contract.name
-    return gymnasium.make("robot_learning/Playroom-v0", task=task, cameras=cameras, image_size=size, contract=robot)
+    look: dict[str, Any] = {"task": task, "cameras": cameras, "image_size": size, "furniture": furniture}
+    return gymnasium.make("robot_learning/Playroom-v0", contract=robot, **look)
 
 
 def evaluate(

@@ -51,10 +51,15 @@ class Clip:
         return sorted(clips, key=lambda clip: (clip.task, not clip.success, clip.seed))
 
 
-def film(checkpoint: Path, clips: Sequence[Clip], folder: Path, processes: int = 2) -> None:
-    """Film the `clips` that `folder` lacks; each appears there once it is whole. `processes` 0 films in this process."""
+def film(
+    checkpoint: Path, clips: Sequence[Clip], folder: Path, processes: int = 2, furniture: int | None = None
+) -> None:
+    """Film the `clips` that `folder` lacks; each appears there once it is whole. `processes` 0 films in this process.
+
+    `furniture`: seed of where it stands in all episodes; None: elsewhere in each.
+    """
     have = {(clip.task, clip.seed) for clip in Clip.found(folder)}
-    jobs = [(checkpoint, clip, folder) for clip in clips if (clip.task, clip.seed) not in have]
+    jobs = [(checkpoint, clip, folder, furniture) for clip in clips if (clip.task, clip.seed) not in have]
     if not jobs:
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +68,7 @@ def film(checkpoint: Path, clips: Sequence[Clip], folder: Path, processes: int =
             bar.update(done)
 
 
-def _results(jobs: list[tuple[Path, Clip, Path]], processes: int) -> Iterator[None]:
+def _results(jobs: list[tuple[Path, Clip, Path, int | None]], processes: int) -> Iterator[None]:
     if processes == 0:
         yield from map(_film, jobs)
         return
@@ -75,21 +80,20 @@ def _results(jobs: list[tuple[Path, Clip, Path]], processes: int) -> Iterator[No
         yield from pool.imap_unordered(_film, jobs)
 
 
-def _film(job: tuple[Path, Clip, Path]) -> None:
-    checkpoint, clip, folder = job
-    frames, success = _episode(checkpoint, clip)
+def _film(job: tuple[Path, Clip, Path, int | None]) -> None:
+    checkpoint, clip, folder, furniture = job
+    frames, success = _episode(checkpoint, clip, furniture)
     frames += frames[-1:] * HOLD
     write_video(folder / dataclasses.replace(clip, success=success).name, np.stack(frames), 10.0)
 
 
-def _episode(checkpoint: Path, clip: Clip) -> tuple[list[np.ndarray], bool]:
+def _episode(checkpoint: Path, clip: Clip, furniture: int | None) -> tuple[list[np.ndarray], bool]:
     """The pictures of the episode, every `clip.speed`-th tick and the last one, and whether it succeeded."""
     policy = load_policy(checkpoint)
     size = next(iter(policy.contract.images.values())).shape[0]
     cameras = tuple(key.removeprefix(IMAGE_PREFIX) for key in policy.contract.images)
-    env = gymnasium.make(
-        "robot_learning/Playroom-v0", task=clip.task, cameras=cameras, image_size=size, render_mode="rgb_array"
-    )
+    look: dict[str, Any] = {"cameras": cameras, "image_size": size, "furniture": furniture}
+    env = gymnasium.make("robot_learning/Playroom-v0", task=clip.task, render_mode="rgb_array", **look)
     try:
         observation, info = env.reset(seed=clip.seed)
         policy.reset()

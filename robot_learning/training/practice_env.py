@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -17,7 +18,7 @@ from robot_learning.envs.task_observation import SeededEpisodes, TaskObservation
 from robot_learning.envs.tasks import instruction_of
 from robot_learning.policies import read_checkpoint
 from robot_learning.rewards import load_reward
-from robot_learning.training.evaluation import EvaluationResult, evaluate
+from robot_learning.training.evaluation import EvaluationResult, evaluate, make_playroom
 from robot_learning.training.judged import Judged
 from robot_learning.training.pausing import Pausing, tell
 from robot_learning.training.practice_schedule import ScheduleConfig
@@ -61,6 +62,8 @@ class Autonomy:
     """Objects stay where they are between episodes; tasks take turns, such as a task and its reverse."""
     reward: str = ""
     """Folder of a reward model that judges by the pictures instead of the simulator (robot-learning reward train)."""
+    furniture: int | None = None
+    """Seed of where the furniture stands, as for a robot at its own desk; none: elsewhere after each full reset."""
     consecutive: int = 2
     """Frames in a row that the reward model must call a success."""
     episode_steps: int = 100
@@ -116,7 +119,12 @@ def _make_autonomous(
         raise RunError(f"--reset-free and --reward are for {PLAYROOM}, found env {env!r}")
     reward = load_reward(autonomy.reward) if autonomy.reward else None
     seen = tuple(dict.fromkeys([*cameras, *(reward.cameras if reward else ())]))
-    look: dict[str, Any] = {"task": tasks[0], "cameras": seen, "image_size": image_size}
+    look: dict[str, Any] = {
+        "task": tasks[0],
+        "cameras": seen,
+        "image_size": image_size,
+        "furniture": autonomy.furniture,
+    }
     if not autonomy.reset_free:
         assert reward is not None
         return Judged(gymnasium.make(env, **look), reward, tasks, autonomy.consecutive)
@@ -202,6 +210,7 @@ def evaluate_between(path: Path, config: Any) -> EvaluationResult:
             episodes=config.evaluate_episodes,
             seed=config.evaluate_seed,
             processes=config.evaluate_processes,
+            make_env=partial(make_playroom, furniture=config.autonomy.furniture),
         )
 
 

@@ -36,6 +36,31 @@ class Entry:
     at: float = 0.0
 
 
+def read_entries(run: Path) -> list[Entry]:
+    """The episodes in the diary of the folder `run`, which somebody may be writing; none where there is no diary.
+
+    Raises:
+        RunError: a line is none of this; names it.
+    """
+    path = run / FILE
+    content = path.read_bytes() if path.exists() else b""
+    entries = []
+    for number, line in enumerate(_whole(content).decode("utf-8", "replace").splitlines(), 1):
+        try:
+            entries.append(Entry(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise RunError(
+                f"{path}, line {number}: expected an episode of practice, found {line[:60]!r} ({error}); "
+                "mend or delete the line"
+            ) from error
+    return entries
+
+
+def _whole(content: bytes) -> bytes:
+    """The lines that are complete."""
+    return content[: content.rfind(b"\n") + 1]
+
+
 class PracticeLog:
     """Reads and goes on with the diary in the folder `run`, which is made.
 
@@ -91,16 +116,8 @@ class PracticeLog:
     def _read(self) -> None:
         if not self.path.exists():
             return
+        self.entries = read_entries(self.path.parent)
         content = self.path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        for number, line in enumerate(whole.decode("utf-8", "replace").splitlines(), 1):
-            try:
-                self.entries.append(Entry(**json.loads(line)))
-            except (ValueError, TypeError) as error:
-                raise RunError(
-                    f"{self.path}, line {number}: expected an episode of practice, found {line[:60]!r} ({error}); "
-                    "mend or delete the line"
-                ) from error
-        if whole != content:
+        if _whole(content) != content:
             with self.path.open("r+b") as file:
-                file.truncate(len(whole))
+                file.truncate(len(_whole(content)))

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from robot_learning.data.files import write_atomic
 from robot_learning.training import figures
 from robot_learning.training.evaluation import EvaluationResult
+from robot_learning.training.practice_log import Entry
+from robot_learning.training.practice_schedule import PERSON
 
 TEMPLATE = Path(__file__).with_name("report.html")
-CURVES = {"train/loss": "training", "validation/loss": "held-out episodes"}
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,14 @@ class StageRow:
 
 @dataclass(frozen=True)
 class Film:
-    """A video file, the instruction it shows, how it ended, its seed and how much faster than real it runs."""
+    """A video file, the instruction it shows, how it ended, its seed, how much faster than real it runs, who acts."""
 
     path: Path
     instruction: str
     success: bool
     seed: int
     speed: int = 1
+    who: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,9 @@ class Report:
 
     Attributes:
         title, subtitle: its heading. story: paragraphs that tell a stranger what was done.
-        result: the evaluation; instructions: what a person would say for each of its tasks.
-        curve: rows of training metrics.
+        before, result: the evaluations before and after practice; gain: their difference and its interval, over all tasks.
+        instructions: what a person would say for each of the tasks.
+        practice: its episodes; judged: rows of a table about the reward model, the first is its head.
         demonstrations: by instruction, some episodes `(T, H, W, 3)`.
         setup: name and value of what identifies the run; config: all settings as text.
     """
@@ -55,11 +57,14 @@ class Report:
     title: str
     subtitle: str
     story: Sequence[str]
+    before: EvaluationResult
     result: EvaluationResult
+    gain: tuple[float, tuple[float, float]]
     instructions: Mapping[str, str]
     stages: Sequence[StageRow]
     films: Sequence[Film] = ()
-    curve: Sequence[Mapping[str, Any]] = ()
+    practice: Sequence[Entry] = ()
+    judged: Sequence[Sequence[str]] = ()
     demonstrations: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
     setup: Sequence[tuple[str, str]] = ()
     config: str = ""
@@ -82,15 +87,19 @@ def render(report: Report) -> str:
     return template.substitute(
         title=escape(report.title),
         subtitle=escape(report.subtitle),
+        before=f"{100 * report.before.rate:.0f}",
         rate=percent(result.rate),
         headline=escape(
-            f"{result.successes} of {result.episodes} fresh episodes succeeded; 95 % interval {between(result.interval)}"
+            f"of {result.episodes} fresh episodes succeeded before and after practice: {points(report.gain[0])} points, 95 % "
+            f"interval {points(report.gain[1][0])} to {points(report.gain[1][1])}"
         ),
         tasks="".join(_task(report, name) for name in result.tasks),
         story="".join(f"<p>{escape(paragraph)}</p>" for paragraph in report.story),
         stages=_stages(report.stages),
         films=_films(report),
-        curve=figures.curves(report.curve, CURVES, "step", "gradient step", "loss"),
+        practice=figures.practice(report.practice) if report.practice else "",
+        practised=escape(_practised(report.practice)),
+        judged=_table(report.judged),
         sheets="".join(_sheet(words, episodes) for words, episodes in report.demonstrations.items()),
         commands="".join(
             f'<p class="soft">{escape(row.name)}: {escape(row.what)}</p><pre>{escape(row.command)}</pre>'
@@ -106,17 +115,44 @@ def percent(rate: float) -> str:
     return f"{100 * rate:.0f} %"
 
 
+def points(difference: float) -> str:
+    """A difference of rates for people."""
+    return f"{100 * difference:+.0f}"
+
+
 def between(interval: tuple[float, float]) -> str:
     """An interval of rates for people."""
     return f"{100 * interval[0]:.0f} to {100 * interval[1]:.0f} %"
 
 
 def _task(report: Report, name: str) -> str:
-    task = report.result.tasks[name]
-    words = escape(report.instructions[name])
-    counts = f"{task.successes} of {task.episodes} · 95 % interval {between(task.interval)}"
-    bar = figures.interval_bar(task.rate, task.interval, f"{words}: {percent(task.rate)}")
-    return f'<div class="task"><p><strong>{words}</strong><span class="soft">{counts}</span></p>{bar}</div>'
+    words, bars = escape(report.instructions[name]), ""
+    for when, kind, result in (("before", "early", report.before), ("after", "late", report.result)):
+        task = result.tasks[name]
+        counts = f"{when} practice: {task.successes} of {task.episodes} · 95 % interval {between(task.interval)}"
+        bar = figures.interval_bar(task.rate, task.interval, f"{words}, {when} practice: {percent(task.rate)}")
+        bars += f'<p><span class="soft">{counts}</span></p><div class="{kind}">{bar}</div>'
+    return f'<div class="task"><p><strong>{words}</strong></p>{bars}</div>'
+
+
+def _practised(entries: Sequence[Entry]) -> str:
+    """A sentence about practice."""
+    counted = [entry for entry in entries if not entry.cut]
+    ticks, asked = sum(entry.ticks for entry in entries), sum(entry.before == PERSON for entry in entries)
+    cut = f", {len(entries) - len(counted)} more were cut off" if len(counted) < len(entries) else ""
+    return (
+        f"{len(counted)} episodes in {ticks} control ticks, {sum(e.solved for e in counted)} of them successes by the reward "
+        f"model{cut}. Help was asked for {asked} times: {1000 * asked / max(ticks, 1):.1f} interventions in 1000 steps."
+    )
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as HTML, the first as its head."""
+    lines = []
+    for number, row in enumerate(rows):
+        kinds = ["th" if number == 0 or column == 0 else "td" for column in range(len(row))]
+        lines.append("".join(f"<{kind}>{escape(cell)}</{kind}>" for kind, cell in zip(kinds, row, strict=True)))
+    return "".join(f"<tr>{line}</tr>" for line in lines)
 
 
 def _stages(stages: Sequence[StageRow]) -> str:
@@ -153,10 +189,11 @@ def _film(film: Film) -> str:
     source = figures.data_uri(film.path.read_bytes(), "video/mp4")
     kind, word = ("good", "success") if film.success else ("bad", "failure")
     speed = f" · {film.speed} times as fast" if film.speed != 1 else ""
+    who = f"{escape(film.who)} · " if film.who else ""
     first = figures.jpeg(figures.poster(film.path))
     return (
         f'<figure><video controls loop muted playsinline preload="metadata" poster="{first}" src="{source}"></video>'
-        f'<figcaption><span class="tag {kind}">{word}</span> · seed {film.seed}{speed}</figcaption></figure>'
+        f'<figcaption><span class="tag {kind}">{word}</span> · {who}seed {film.seed}{speed}</figcaption></figure>'
     )
 
 

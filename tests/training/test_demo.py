@@ -1,4 +1,6 @@
-"""The main job at its smallest: two demonstrations, two gradient steps, one fresh episode."""
+"""The main job at its smallest, in one process: two demonstrations, a few gradient steps, some ticks of practice."""
+
+from __future__ import annotations
 
 import json
 import subprocess
@@ -10,12 +12,14 @@ import pytest
 
 from robot_learning.data import Dataset
 from robot_learning.envs.tasks import UnknownTaskError
-from robot_learning.training.demo import Demo, DemoConfig
+from robot_learning.training.demo import STAGES, Demo, DemoConfig
 from robot_learning.training.demo_report import summary_of, write_results
-from robot_learning.training.metrics import read_metrics
 from robot_learning.training.stages import JobError
 
-TINY = {"tasks": ("close_drawer",), "demonstrations": 2, "episodes": 2, "steps": 2, "image_size": 32, "processes": 0}
+TINY = {
+    "tasks": ("open_drawer", "close_drawer"), "demonstrations": 2, "failures": 1, "steps": 2, "reward_steps": 2, "practice": 120,
+    "episodes": 1, "ros": False, "image_size": 32, "processes": 0,
+}  # fmt: skip
 
 KILLED = """
 import os, signal, sys
@@ -48,106 +52,98 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 
 
 def test_every_stage_is_done(demo: Demo) -> None:
-    assert [name for name, stage in demo.stages.stages.items() if stage.done] == [
-        "collect",
-        "train",
-        "evaluate",
-        "report",
+    assert [name for name, stage in demo.stages.stages.items() if stage.done] == list(STAGES)
+
+
+def test_it_has_the_demonstrations_and_failures_asked_for(demo: Demo) -> None:
+    dataset = Dataset(demo.dataset)
+    assert sorted(zip(dataset.episode_tasks, dataset.episode_success.tolist(), strict=True)) == [
+        *[("close the drawer", False), *2 * [("close the drawer", True)]],
+        *[("open the drawer", False), *2 * [("open the drawer", True)]],
     ]
 
 
-def test_it_has_the_demonstrations_asked_for(demo: Demo) -> None:
-    dataset = Dataset(demo.dataset)
-    assert dataset.episode_tasks == ["close the drawer"] * 2 and bool(dataset.episode_success.all())
+def test_it_practised_for_the_ticks_asked_for(demo: Demo) -> None:
+    assert sum(entry.ticks for entry in demo.entries()) >= 120
 
 
-def test_evaluation_uses_fresh_seeds(demo: Demo) -> None:
+def test_before_and_after_are_of_the_same_fresh_episodes(demo: Demo) -> None:
     dataset = Dataset(demo.dataset)
     used = {dataset.episode_info(e)["seed"] for e in range(dataset.num_episodes)}
-    assert used.isdisjoint(range(10000, 10002)) and demo.result().tasks["close_drawer"].episodes == 2
+    kept = [json.loads((demo.folder / f"{when}.json").read_text()) for when in ("before", "after")]
+    episodes = [[(e["task"], e["seed"]) for e in told["episodes"]] for told in kept]
+    assert episodes[0] == episodes[1] and used.isdisjoint(seed for _, seed in episodes[0])
+
+
+def test_what_is_measured_after_is_what_practice_made(demo: Demo) -> None:
+    assert demo.after.checkpoint == demo.practice / "checkpoints" / "last" and demo.after.checkpoint.is_dir()
 
 
 def test_films_show_how_the_episodes_ended(demo: Demo) -> None:
-    failed = demo.result().tasks["close_drawer"].failed_seeds
-    assert demo.clips() and all(clip.success == (clip.seed not in failed) for clip in demo.clips())
+    failed = {name: task.failed_seeds for name, task in demo.after.result().tasks.items()}
+    clips = demo.clips("after")
+    assert clips and all(clip.success == (clip.seed not in failed[clip.task]) for clip in clips)
 
 
 def test_the_model_card_has_the_result(demo: Demo) -> None:
-    assert "of 2 episodes" in (demo.checkpoint / "README.md").read_text()
+    assert "of 1 episodes" in (demo.practised / "README.md").read_text()
 
 
 def test_summary(demo: Demo) -> None:
     write_results(demo)
     summary = json.loads((demo.folder / "summary.json").read_text())
     assert summary == summary_of(demo)
-    assert set(summary["seconds"]) == {"collect", "train", "evaluate", "report", "total"}
-    assert set(summary["tasks"]["close_drawer"]) == {"successes", "episodes", "rate", "interval"}
+    assert set(summary["seconds"]) == {*STAGES, "total"}
+    assert set(summary["tasks"]["close_drawer"]) == {"before", "after", "gain", "gain_interval"}
+    assert summary["practice"]["episodes"] == len(demo.entries())
 
 
 def test_the_report_is_written(demo: Demo) -> None:
-    assert "Close the drawer" in write_results(demo).read_text()
+    text = write_results(demo).read_text()
+    assert "Open the drawer and close the drawer" in text and "interventions in 1000 steps" in text
 
 
 def test_a_second_run_repeats_nothing(demo: Demo) -> None:
-    before = demo.stages.path.read_text(), len(read_metrics(demo.folder / "train"))
+    before = demo.stages.path.read_text(), len(demo.entries())
     Demo(demo.config).run()
-    assert (demo.stages.path.read_text(), len(read_metrics(demo.folder / "train"))) == before
+    assert (demo.stages.path.read_text(), len(demo.entries())) == before
 
 
 def test_the_command_names_only_what_was_changed() -> None:
-    assert DemoConfig(output="runs/a", tasks=("open_drawer",)).command() == (
-        "robot-learning demo --output runs/a --tasks open_drawer"
+    assert DemoConfig(output="runs/a", tasks=("open_drawer",), ros=False).command() == (
+        "robot-learning demo --output runs/a --tasks open_drawer --no-ros"
     )
 
 
 def test_it_stops_after_the_stage_asked_for(tmp_path: Path) -> None:
     job = Demo(tiny(tmp_path / "job"))
-    job.run(until="collect")
-    assert list(job.stages.stages) == ["collect"]
+    job.run(until="record")
+    assert list(job.stages.stages) == ["record"]
 
 
 def test_other_settings_are_refused(demo: Demo) -> None:
-    with pytest.raises(JobError, match="episodes: 2 there, 3 asked for"):
+    with pytest.raises(JobError, match="episodes: 1 there, 3 asked for"):
         Demo(tiny(demo.folder, episodes=3))
-
-
-def test_an_evaluation_of_other_weights_does_not_count(demo: Demo) -> None:
-    path = demo.folder / "evaluation.json"
-    content = path.read_text()
-    path.write_text(json.dumps({**json.loads(content), "weights": "0"}))
-    try:
-        assert demo.result().episodes == 0
-    finally:
-        path.write_text(content)
 
 
 def test_a_killed_collection_goes_on_to_the_same_dataset(demo: Demo, tmp_path: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "job"), repr(TINY)], check=False)
     again = Demo(tiny(tmp_path / "job"))
     have = Dataset(again.dataset).num_episodes
-    again.collect()
+    again.record()
     assert (killed.returncode, have) == (-9, 1)
     np.testing.assert_array_equal(Dataset(again.dataset).column("action"), Dataset(demo.dataset).column("action"))
-
-
-def test_an_interrupted_evaluation_goes_on_with_the_missing_episode(demo: Demo) -> None:
-    path = demo.folder / "evaluation.json"
-    complete = json.loads(path.read_text())
-    first, second = complete["episodes"]
-    marked = {**first, "length": 1}  # would be overwritten if it were run again
-    path.write_text(json.dumps({**complete, "episodes": [marked]}))
-    demo.evaluate()
-    assert json.loads(path.read_text())["episodes"] == [marked, second]
-    path.write_text(json.dumps(complete))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"demonstrations": 1}, "--demonstrations: expected 2 to 500, found 1"),
+        ({"failures": 0}, "--failures: expected 1 to 500, found 0"),
         ({"episodes": 0}, "--episodes: expected 1 to"),
         ({"steps": 0}, "--steps: expected 1 to"),
         ({"evaluation_seed": 500}, "overlaps the seeds of the demonstrations"),
+        ({"ros": True}, r"--image-size: over ROS expected that of the contract ur5e_2f85, \{96\}, found 32"),
     ],
 )
 def test_sizes_that_make_no_experiment(tmp_path: Path, changes: dict[str, int], message: str) -> None:

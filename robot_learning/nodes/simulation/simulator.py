@@ -29,12 +29,19 @@ class Simulator:
         task: name of the task the room is furnished for; seed: of the first reset, the next one uses `seed + 1`, and so on.
         variation: scales how far the furniture moves between resets.
         interpolate: ramp every new joint target over one control period.
+        furniture: seed of where the furniture stands after every reset; None: elsewhere after each.
     """
 
     def __init__(
-        self, contract: Contract, task: str, seed: int, variation: float = 1.0, interpolate: bool = True
+        self,
+        contract: Contract,
+        task: str,
+        seed: int,
+        variation: float = 1.0,
+        interpolate: bool = True,
+        furniture: int | None = None,
     ) -> None:
-        self.env = PlayroomEnv(task=task, contract=contract, variation=variation)
+        self.env = PlayroomEnv(task=task, contract=contract, variation=variation, furniture=furniture)
         self.room = self.env.room
         self.contract = contract
         self.seed, self.next_seed = seed, seed
