@@ -6,6 +6,7 @@ checkpoints/last   the newest of them
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -62,10 +63,13 @@ class CloneRounds:
 
     def learner(self, number: int, data: Demonstrations, told: Told) -> BehaviourCloning:
         """The clone of a round before its first step; maps of frozen features are kept, as data only grows."""
+        rows, seed = np.arange(len(data)), self.seed + number
+        if self.bc.encoder == "frozen" and data.images and self.settings.has_own_encoder(len(np.unique(data.ends))):
+            bc, steps = dataclasses.replace(self.bc, encoder="trained"), self.settings.own_encoder_steps
+            return BehaviourCloning(bc, data, rows, steps, seed, self._selected(number), told=told)
         if self.bc.encoder == "frozen" and self._features is None:
             self._features = frozen_features(self.bc, data, self.seed)
         steps = self.settings.gradient_steps_for(len(data), self.demonstrated)
-        rows, seed = np.arange(len(data)), self.seed + number
         return BehaviourCloning(self.bc, data, rows, steps, seed, self._selected(number), self._features, told)
 
     def train(self, learner: BehaviourCloning, go_on: Callable[[int, float], bool]) -> dict[str, float] | None:
