@@ -1,6 +1,6 @@
 """The same policy in the Gymnasium environment and through the ROS graph, from the same starts.
 
-    python benchmarks/ros_policy.py runs/demo/train/checkpoints/last --episodes 100 --json
+    python benchmarks/ros_policy.py runs/drawer/checkpoints/last --episodes 100 --json
 
 The graph is sim_robot, safety_gate and policy, each a process of its own. `--pacing lockstep` (default) lets the simulation wait
 for each command, so that the machine's speed plays no part; `--pacing real_time` lets it run at `--factor` times real time with

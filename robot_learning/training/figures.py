@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,21 +96,6 @@ def practice(entries: Sequence[Entry], recent: int = 10) -> str:
 def _recent(values: Sequence[bool], count: int) -> list[float]:
     """Percent of the last `count` up to each."""
     return [100 * float(np.mean(values[max(0, end - count) : end])) for end in range(1, len(values) + 1)]
-
-
-def curves(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str], x: str, xlabel: str, ylabel: str) -> str:
-    """An SVG plot of the metrics `names` (metric -> label) over the metric `x`; metrics that no row has are left out."""
-    figure, (axes,) = _figure(8.2, 3.0)
-    for colour, (name, label) in zip(COLOURS, names.items(), strict=False):
-        points = [(row[x], row[name]) for row in rows if name in row]
-        if points:
-            axes.plot(*zip(*points, strict=True), color=colour, label=label, linewidth=1.8)
-    axes.set_xlabel(xlabel, color=INK)
-    axes.set_ylabel(ylabel, color=INK)
-    axes.set_ylim(bottom=0)
-    if axes.lines:
-        axes.legend(frameon=False)
-    return _svg(figure)
 
 
 def _figure(width: float, height: float, rows: int = 1, heights: Sequence[float] = (1,)) -> tuple[Figure, list[Any]]:

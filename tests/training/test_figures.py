@@ -6,6 +6,8 @@ import numpy as np
 from PIL import Image
 
 from robot_learning.training import figures
+from robot_learning.training.practice_log import Entry
+from robot_learning.training.practice_schedule import PERSON
 from robot_learning.training.videos import write_video
 
 
@@ -31,8 +33,14 @@ def test_contact_sheet_of_an_episode_shorter_than_its_columns() -> None:
     assert figures.contact_sheet([np.zeros((1, 8, 8, 3), np.uint8)], columns=4, side=8, gap=0).shape == (8, 32, 3)
 
 
-def test_curves_without_points() -> None:
-    assert figures.curves([], {"train/loss": "training"}, "step", "step", "loss").startswith("<svg")
+def test_success_of_practice_is_over_the_last_episodes() -> None:
+    assert figures._recent([True, False, False, True], 2) == [100.0, 50.0, 0.0, 50.0]
+
+
+def test_practice_marks_help_and_new_policies() -> None:
+    entries = [Entry("open", True, 40, round="0"), Entry("close", False, 90, before=PERSON, round="1")]
+    text = figures.practice(entries)
+    assert text.startswith("<svg") and text.count("asked for help") and "open" in text and "close" in text
 
 
 def test_interval_bar_puts_rate_and_whisker_to_scale() -> None:

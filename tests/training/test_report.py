@@ -8,6 +8,8 @@ import pytest
 
 from robot_learning.training.evaluation import EvaluationResult, TaskResult
 from robot_learning.training.intervals import wilson
+from robot_learning.training.practice_log import Entry
+from robot_learning.training.practice_schedule import PERSON, STIR
 from robot_learning.training.report import Film, Report, StageRow, duration, render, write_report
 from robot_learning.training.videos import write_video
 
@@ -55,11 +57,19 @@ def report(tmp_path: Path) -> Report:
         title="Open <the> drawer",
         subtitle="sub",
         story=["It was shown & learned."],
+        before=EvaluationResult({"open": task(20, 50), "close": task(40, 50)}, 100),
         result=EvaluationResult({"open": task(45, 50), "close": task(50, 50)}, 100),
+        gain=(0.35, (0.2, 0.5)),
         instructions={"open": "open the drawer", "close": "close the drawer"},
         stages=[StageRow("collect", "words", 20.0, "robot-learning collect"), StageRow("train", "w", 100.0, "cmd")],
         films=[Film(video, "open the drawer", True, 107), Film(video, "open the drawer", False, 100, speed=3)],
-        curve=[{"step": s, "train/loss": 1 / s, "validation/loss": 2 / s} for s in (1, 2, 3)],
+        practice=[
+            Entry("open the drawer", True, 40, true_success=True, round="0"),
+            Entry("close the drawer", False, 100, before=STIR, true_success=False, round="1"),
+            Entry("close the drawer", False, 9, cut="holding: e-stop", true_success=False, round="1"),
+            Entry("close the drawer", True, 60, before=PERSON, true_success=True, round="1"),
+        ],
+        judged=[["question", "wrong"], ["is it <open>?", "1 of 9"]],
         demonstrations={"open the drawer": [rng.integers(0, 255, (9, 32, 32, 3), np.uint8)]},
         setup=[("contract", "arm (0123)")],
         config="seed: 7",
@@ -75,14 +85,16 @@ def test_every_tag_is_closed(page: Page) -> None:
     assert page.open == []
 
 
-def test_the_headline_has_rate_counts_and_interval(page: Page) -> None:
-    low, high = wilson(95, 100)
-    assert "95 %" in page.text
-    assert f"95 of 100 fresh episodes succeeded; 95 % interval {100 * low:.0f} to {100 * high:.0f} %" in page.text
+def test_the_headline_has_both_rates_and_the_interval_of_the_gain(page: Page) -> None:
+    assert "60 → 95 %" in " ".join(page.text.split())
+    assert (
+        "of 100 fresh episodes succeeded before and after practice: +35 points, 95 % interval +20 to +50" in page.text
+    )
 
 
 def test_each_task_has_its_interval(page: Page) -> None:
-    assert "45 of 50 · 95 % interval 79 to 96 %" in page.text and "50 of 50 · 95 % interval 93 to 100 %" in page.text
+    assert "before practice: 20 of 50 · 95 % interval 28 to 54 %" in page.text
+    assert "after practice: 50 of 50 · 95 % interval 93 to 100 %" in page.text
 
 
 def test_nothing_is_loaded_from_elsewhere(page: Page) -> None:
@@ -113,19 +125,27 @@ def test_the_commands_are_there(page: Page) -> None:
     assert "robot-learning collect" in page.text
 
 
-def test_the_curve_is_a_plot_with_both_lines(page: Page) -> None:
-    assert [a for a in page.all("g") if a.get("id") == "axes_1"]
-    assert {f"line2d_{i}" for i in range(1, 3)} <= {str(a.get("id")) for a in page.all("g")}
+def test_practice_is_told_in_a_sentence(page: Page) -> None:
+    assert "3 episodes in 209 control ticks, 2 of them successes by the reward model, 1 more were cut off" in page.text
+    assert "Help was asked for 1 times: 4.8 interventions in 1000 steps" in page.text
 
 
-def test_a_report_without_films_curve_or_demonstrations(report: Report) -> None:
-    bare = Page(render(replace(report, films=(), curve=(), demonstrations={})))
+def test_practice_is_a_plot_above_a_time_line(page: Page) -> None:
+    assert {"axes_1", "axes_2"} <= {str(a.get("id")) for a in page.all("g")}
+
+
+def test_the_reward_model_has_its_table(report: Report) -> None:
+    assert "<tr><th>is it &lt;open&gt;?</th><td>1 of 9</td></tr>" in render(report)
+
+
+def test_a_report_without_films_practice_or_demonstrations(report: Report) -> None:
+    bare = Page(render(replace(report, films=(), practice=(), demonstrations={})))
     assert bare.open == [] and bare.all("video") == []
 
 
 def test_nothing_evaluated_yet(report: Report) -> None:
     empty = replace(report, result=EvaluationResult({}, 0), instructions={}, films=())
-    assert "0 of 0 fresh episodes" in Page(render(empty)).text
+    assert "of 0 fresh episodes" in Page(render(empty)).text
 
 
 def test_write_leaves_only_the_report(report: Report, tmp_path: Path) -> None:
