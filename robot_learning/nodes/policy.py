@@ -234,6 +234,7 @@ class PolicyNode(RobotNode[Config]):
         if newer := self._weights.take():
             self._adopt(*newer)
         self._epoch += 1
+        self._explore = self.config.exploration(len(self.contract.action.names), self._epoch)
         self._begun = False
         self._interrupted = True
         self._waiting = False
@@ -353,7 +354,10 @@ class PolicyNode(RobotNode[Config]):
             self._publish(action)
         return action is not None
 
-    def _publish(self, action: np.ndarray) -> None:
+    def _publish(self, planned: np.ndarray) -> None:
+        action = self._explore(planned)
+        if action is not planned and self._player is not None:
+            self._player.carried_out(self._tick, action)
         message = JointState(name=list(self.contract.action.names), position=[float(a) for a in action])
         message.header.stamp, message.header.frame_id = ns_to_stamp(self._at), self.get_name()
         self._action.publish(message)

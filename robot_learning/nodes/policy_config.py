@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from robot_learning.algorithms.self_imitation import Exploration, SelfImitationConfig
 from robot_learning.nodes.base import NodeConfig
 from robot_learning.nodes.parameters import ParameterError
 
@@ -30,6 +31,17 @@ class Config(NodeConfig):
     """A tick waits at most this long for a picture that is due [s, wall]; 0: never."""
     threads: int = 1
     """Threads of a forward pass; more seldom pay for small networks, and take cores from the cameras."""
+    explore: float = 0.0
+    """Share of the episodes with noise on the actions, as practice wants; see docs/self_imitation.md."""
+    noise: float = 0.2
+    """Standard deviation of that noise, where the largest action is 1."""
+    seed: int = 0
+    """Seed of that noise."""
+
+    def exploration(self, actions: int, episode: int) -> Exploration:
+        """The noise of an episode on so many actions."""
+        settings = SelfImitationConfig(noise=self.noise, noisy_share=self.explore)
+        return Exploration(settings, actions, self.seed, episode)
 
     def check(self) -> None:
         """Whether the node can work with these values (`ParameterError`)."""
@@ -37,6 +49,10 @@ class Config(NodeConfig):
             raise ParameterError("policy: the parameter checkpoint is empty; give it the folder of a trained policy")
         if self.trigger not in TRIGGERS:
             raise ParameterError(f"policy: trigger {self.trigger!r} is not one of {list(TRIGGERS)}")
+        if not 0.0 <= self.explore <= 1.0 or self.noise < 0 or self.seed < 0:
+            raise ParameterError(
+                f"policy: explore is from 0 to 1, noise and seed not negative, found {self.explore}, {self.noise} and {self.seed}"
+            )
         if self.threads < 1 or self.frame_wait < 0:
             raise ParameterError(
                 f"policy: threads must be at least 1 and frame_wait not negative, found {self.threads} and {self.frame_wait}"

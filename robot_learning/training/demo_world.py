@@ -16,7 +16,7 @@ from robot_learning.training.continual import ContinualLearner, Progress, from_s
 from robot_learning.training.graph_process import run_graph
 from robot_learning.training.practice_env import Autonomy
 from robot_learning.training.practice_log import Entry, read_entries
-from robot_learning.training.progress import ProgressBar
+from robot_learning.training.progress import Preparation, ProgressBar
 from robot_learning.training.self_imitation import PRACTICE, from_clone, practise
 
 ROBOT = "ur5e_2f85"
@@ -163,12 +163,10 @@ def practice_arguments(
 
 def _learn_the_rest(run: Path, clone: Path) -> None:
     """One more training if there are successes that no policy has learned from."""
-    config = dataclasses.replace(from_start(clone, run), min_new_successes=1)
-    with ProgressBar("learn the rest", 1000, "permille") as bar:
+    config, shown = dataclasses.replace(from_start(clone, run), min_new_successes=1), Preparation()
 
-        def told(progress: Progress) -> None:
-            if progress.steps:
-                bar.update(1000 * progress.step // progress.steps, progress.phase)
+    def told(progress: Progress) -> None:
+        if progress.steps:
+            shown(f"learn the rest: {progress.phase}", "steps", progress.step, progress.steps)
 
-        ContinualLearner(config, told).advance(threading.Event())
-        bar.update(1000)
+    ContinualLearner(config, told).advance(threading.Event())

@@ -155,9 +155,10 @@ def test_actions_are_named_and_stamped_with_their_observation(graph, start) -> N
     assert 0 <= float(robot.value(f"age_ms {FRONT}")) < 100
 
 
-def test_it_acts_as_the_policy_does_in_process(graph, start, checkpoint: Path) -> None:
+@pytest.mark.parametrize("explore", [0.0, 1.0])
+def test_it_acts_and_explores_as_the_policy_does_in_process(graph, start, checkpoint: Path, explore: float) -> None:
     """The test is the clock: it moves on by one control period when the last action has come, however busy the machine."""
-    robot, node = start(use_sim_time=True, trigger="frames")
+    robot, node = start(use_sim_time=True, trigger="frames", explore=explore)
     robot.timer.cancel()
     clock = robot.node.create_publisher(Clock, "/clock", reliable(5))
     graph.until(lambda: node.is_active and clock.get_subscription_count(), "the policy and its clock")
@@ -170,8 +171,13 @@ def test_it_acts_as_the_policy_does_in_process(graph, start, checkpoint: Path) -
         graph.until(lambda: not node._interrupted, "the policy to hear that it is the one who acts")
     frame = node._assembler.frame(node.now())  # every frame of this robot is the same
     assert frame.usable, frame.problems
-    policy = load_policy(checkpoint)
-    expected = [policy.predict(frame.values, OPEN) for _ in robot.actions]
+    policy, noise = load_policy(checkpoint), node.config.exploration(5, node._epoch)
+    assert isinstance(policy, ChunkPolicy)
+    expected = []
+    for _ in robot.actions:
+        expected.append(noise(policy.predict(frame.values, OPEN)))
+        policy.carried_out(expected[-1])
+    assert noise.noisy == bool(explore)
     assert np.allclose([action.position for action in robot.actions], expected, atol=1e-4)
     assert not node.counts.get("late_ticks") and not node.counts.get("dropped_ticks")
 
