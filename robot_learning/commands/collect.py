@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
@@ -44,6 +44,8 @@ class Config:
     """Height and width of the pictures [pixel]."""
     seed: int = 0
     """Seed of the first episode."""
+    furniture: int | None = None
+    """Demonstrations: seed of where the furniture stands in all of them; none: elsewhere in each."""
 
 
 def run(config: Config) -> int:
@@ -52,8 +54,7 @@ def run(config: Config) -> int:
         collect_play(config.dataset, config.minutes, config.seed, config.image_size, config.cameras)
     else:
         seeds = {task_named(name).name: config.seed + SEEDS_PER_TASK * k for k, name in enumerate(config.tasks)}
-        collect_demonstrations(
-            config.dataset, seeds, config.episodes, config.image_size, config.cameras, failures=config.failures
-        )
+        look: dict[str, Any] = {"failures": config.failures, "furniture": config.furniture}
+        collect_demonstrations(config.dataset, seeds, config.episodes, config.image_size, config.cameras, **look)
     print(f"The dataset is in {config.dataset}. Look at it: robot-learning dataset view {config.dataset}")
     return OK

@@ -34,6 +34,7 @@ def collect_demonstrations(
     image_size: int = 96,
     cameras: tuple[str, ...] = ("front", "wrist"),
     failures: int = 0,
+    furniture: int | None = None,
 ) -> None:
     """Fill the dataset at `root` up to `episodes` successful demonstrations of each task of `first_seeds`.
 
@@ -41,12 +42,16 @@ def collect_demonstrations(
     that do not end as wished are not kept. Each episode is committed on its own and depends on its seed only, so that an
     interrupted collection goes on to the very dataset it would have become.
 
+    Args:
+        furniture: seed of where the furniture stands in all episodes; None: elsewhere in each.
+
     Raises:
         CollectionError: the demonstrator failed too often.
         DatasetError: the dataset there has another contract. DatasetLockedError: someone else is writing to it.
     """
     task = next(iter(first_seeds))
-    env = gymnasium.make("robot_learning/Playroom-v0", task=task, cameras=cameras, image_size=image_size)
+    look: dict[str, Any] = {"cameras": cameras, "image_size": image_size, "furniture": furniture}
+    env = gymnasium.make("robot_learning/Playroom-v0", task=task, **look)
     try:
         contract = env.unwrapped.contract  # type: ignore[attr-defined]
         with (
