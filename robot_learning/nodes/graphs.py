@@ -296,7 +296,7 @@ def _practice_nodes(values: Values) -> list[Process]:
         practice |= {"help_service": "sim_robot/reset", "truth_topic": "sim_robot/success"}
     learner: dict[str, Value] = {"run": run, "start": start}
     values = {**values, "task": "", "dataset": dataset, "environment_state": NO}
-    return [
+    nodes = [
         *_robot(values, ["policy", "reward", "recorder", "practice"]),
         _process(values, "policy", policy),
         *_judges(values),
@@ -304,6 +304,7 @@ def _practice_nodes(values: Values) -> list[Process]:
         *([_process(values, "learner", learner)] if _flag(values["learn"]) else []),
         _process(values, "practice", practice, required=True),
     ]
+    return [replace(node, respawn=not node.required) for node in nodes]  # nobody may be there to do it
 
 
 DATASET = "Folder of the dataset; made when it does not exist, else gone on with"
