@@ -10,7 +10,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import psutil
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sensor_msgs.msg import Image
@@ -63,16 +62,14 @@ class Practising:
         self.told: list[tuple[str, str]] = []  # node and message of everything on /diagnostics, since the last fault
         self.said: dict[str, DiagnosticStatus] = {}
         node = graph.node("witness")
-        picture = node.create_publisher(Image, "front/image_raw", reliable(5))
-        node.create_subscription(
-            Image,
-            "unplugged/front/image_raw",
-            lambda raw: self._plugged and picture.publish(raw),
-            reliable(5),
-            raw=True,
-        )
+        self._pictures = node.create_publisher(Image, "front/image_raw", reliable(5))
+        node.create_subscription(Image, "unplugged/front/image_raw", self._on_picture, reliable(5), raw=True)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, reliable(50))
         self.start()
+
+    def _on_picture(self, raw: bytes) -> None:
+        if self._plugged:
+            self._pictures.publish(raw)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -87,7 +84,7 @@ class Practising:
             "contract": self.folder / "robot.yaml", "params_file": self.folder / "mine.yaml", "real_time_factor": 2.0,
         }  # fmt: skip
         given = [f"{name}:={value}" for name, value in arguments.items()]
-        self.up: subprocess.Popen[bytes] = self.graph._launch("up", ["-c", UP, *given])
+        self.up: subprocess.Popen[bytes] = self.graph.launch("up", ["-c", UP, *given])
 
     # --- faults -----------------------------------------------------------------------------------------------------------
 
@@ -95,11 +92,11 @@ class Practising:
         """Kill a node (SIGKILL) that `up` has started."""
         self.told.clear()
         self.said.pop(name, None)
-        os.kill(self.pid(name), signal.SIGKILL)
+        os.kill(self.pids()[name], signal.SIGKILL)
 
     def kill_all(self) -> None:
         """As if the machine had lost its power."""
-        family = [self.up.pid, *(child.pid for child in psutil.Process(self.up.pid).children())]
+        family = [self.up.pid, *self.pids().values()]
         for pid in family:
             os.kill(pid, signal.SIGSTOP)  # so that nobody sees another die
         for pid in family:
@@ -117,9 +114,10 @@ class Practising:
         """Pictures again."""
         self._plugged = True
 
-    def pid(self, name: str) -> int:
-        """Of the node's last start."""
-        return int(re.findall(rf"started {name} \(pid (\d+)\)", self.up.log.read_text())[-1])
+    def pids(self) -> dict[str, int]:
+        """Of each node's last start."""
+        started = re.findall(r"started (\w+) \(pid (\d+)\)", self.up.log.read_text())
+        return {name: int(pid) for name, pid in started}
 
     # --- what came of it --------------------------------------------------------------------------------------------------
 
