@@ -14,14 +14,26 @@ from pathlib import Path
 from robot_learning import paths
 from robot_learning.contract import IMAGE_PREFIX, Contract
 from robot_learning.folders import recovered
+from robot_learning.nodes.graph_arguments import (
+    BOOL,
+    COMMON,
+    DATASET,
+    DEVICES,
+    NO,
+    REAL,
+    RECORDING,
+    REWARD,
+    ROBOT,
+    SIMULATION,
+    TASK,
+    YES,
+)  # fmt: skip
 from robot_learning.nodes.graph_parts import Argument, Graph, GraphError, Process, Value, Values, read_arguments
 
 __all__ = ["GRAPHS", "Argument", "Graph", "GraphError", "Process", "environment", "graph", "read_arguments", "show"]
 
 PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
 PROFILES = (PROFILE, "FASTRTPS_DEFAULT_PROFILES_FILE")  # the second is the name before Kilted
-YES, NO = "true", "false"
-BOOL = (YES, NO)
 
 
 def environment() -> dict[str, str]:
@@ -36,39 +48,6 @@ def graph(name: str) -> Graph:
     if name not in GRAPHS:
         raise GraphError(f"there is no graph {name!r}; valid graphs: {', '.join(GRAPHS)}")
     return GRAPHS[name]
-
-
-# --- arguments -----------------------------------------------------------------------------------------------------------
-
-COMMON = (
-    Argument("namespace", "Namespace of this robot's nodes and topics, for several robots side by side"),
-    Argument("contract", "The robot: a name in config/contracts/ or a YAML file", "ur5e_2f85"),
-    Argument("params_file", "YAML file of node parameters that go before those of the package"),
-    Argument("log_level", "Least severity of the nodes' messages", "info", ("debug", "info", "warn", "error")),
-)
-TASK = Argument("task", "What to do: an instruction, or the name of a playroom task (robot-learning tasks)")
-SIMULATION = (
-    Argument("seed", "Simulation: seed of the first reset", "0"),
-    Argument("real_time_factor", "Simulation: simulated seconds a second; 0: as fast as it can", "1.0"),
-    Argument("lockstep", "Simulation: wait at each control tick for the action, however long it takes", NO, BOOL),
-    Argument("use_sim_time", "Simulation: its clock drives all nodes", YES, BOOL),
-)
-REAL = (
-    Argument("speed_scale", "Real robot: share of the full speed, 0 to 1", "0.1"),
-    Argument("estop_required", "Real robot: hold until an e-stop device publishes on estop", YES, BOOL),
-    Argument("command_rate", "Real robot: set-points a second for the arm's controller [Hz]", "125.0"),
-    Argument("cameras", "Real robot: start our camera nodes; false where drivers publish the pictures", YES, BOOL),
-)
-ROBOT = Argument("robot", "The simulated playroom, or a real robot under ros2_control", "sim", ("sim", "real"))
-REWARD = (
-    Argument("reward", "Folder of a reward model that judges success from the pictures; empty: none does"),
-    Argument("question", "Reward model: the question to keep to, whatever the task; empty: that of the task"),
-    Argument("uncertain", "Reward model: folder to keep the pictures in that it was least sure of; empty: none"),
-)
-RECORDING = (
-    Argument("environment_state", "Simulation: record the state of the objects as well", NO, BOOL),
-    Argument("bags", "Keep the raw messages of each episode in a bag below the dataset", YES, BOOL),
-)
 
 
 # --- nodes ---------------------------------------------------------------------------------------------------------------
@@ -308,8 +287,6 @@ def _practice_nodes(values: Values) -> list[Process]:
     return [replace(node, respawn=not node.required) for node in nodes]  # nobody may be there to do it
 
 
-DATASET = "Folder of the dataset; made when it does not exist, else gone on with"
-DEVICES = ("keyboard", "gamepad")
 GRAPHS: dict[str, Graph] = {
     g.name: g
     for g in (
