@@ -22,7 +22,7 @@ from robot_learning.control.homing import Home
 from robot_learning.envs.tasks import instruction_of
 from robot_learning.errors import UserError
 from robot_learning.nodes.base import ERROR, OK, SECOND, WARN, NodeConfig, RobotNode, latched
-from robot_learning.nodes.judging.asking import questions_of
+from robot_learning.nodes.judging.questions import questions_of
 from robot_learning.nodes.parameters import ParameterError
 from robot_learning.nodes.practising.arm import SOURCE, Arm
 from robot_learning.nodes.practising.senses import Names, NotYetError, Senses, Stopped

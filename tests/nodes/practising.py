@@ -90,9 +90,10 @@ class Practising:
 
     def kill(self, name: str) -> None:
         """Kill a node (SIGKILL) that `up` has started."""
+        os.kill(self.pids()[name], signal.SIGKILL)
+        self.graph.spin(0.2)  # what it said before is still on its way
         self.told.clear()
         self.said.pop(name, None)
-        os.kill(self.pids()[name], signal.SIGKILL)
 
     def kill_all(self) -> None:
         """As if the machine had lost its power."""
