@@ -25,7 +25,7 @@ from robot_learning.data.frames import Frame, FrameAssembler
 from robot_learning.nodes.base import SECOND, latched, ns_to_stamp, reliable, sensor
 from robot_learning.nodes.message_types import message_type
 from robot_learning.nodes.running import make_executor
-from robot_learning.nodes.service_calls import TriggerCaller
+from robot_learning.nodes.service_calls import AGAIN, TriggerCaller
 
 SOURCE, HOLD = "env", "hold"
 EPISODE_PATIENCE = 2.0  # [s, wall]
@@ -70,7 +70,7 @@ class EnvLink:
         self._actions = self._node.create_publisher(JointState, f"{SOURCE}/action", reliable(1))
         self._tasks = self._node.create_publisher(String, "task", latched())
         self.reset_service = TriggerCaller(self._node, reset_service) if reset_service else None
-        self._new_episode = TriggerCaller(self._node, episode_service) if episode_service else None
+        self._new_episode = TriggerCaller(self._node, episode_service, AGAIN) if episode_service else None
         self._executor = make_executor(self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="ros_env", daemon=True)

@@ -1,4 +1,4 @@
-"""What a person may choose about several graphs. No ROS is needed to read it."""
+"""What a person may choose about the graphs: arguments that several of them share."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from robot_learning.nodes.graph_parts import Argument
 
 YES, NO = "true", "false"
 BOOL = (YES, NO)
-DEVICES = ("keyboard", "gamepad")
-DATASET = "Folder of the dataset; made when it does not exist, else gone on with"
-
 COMMON = (
     Argument("namespace", "Namespace of this robot's nodes and topics, for several robots side by side"),
     Argument("contract", "The robot: a name in config/contracts/ or a YAML file", "ur5e_2f85"),
@@ -39,3 +36,5 @@ RECORDING = (
     Argument("environment_state", "Simulation: record the state of the objects as well", NO, BOOL),
     Argument("bags", "Keep the raw messages of each episode in a bag below the dataset", YES, BOOL),
 )
+DATASET = "Folder of the dataset; made when it does not exist, else gone on with"
+DEVICES = ("keyboard", "gamepad")

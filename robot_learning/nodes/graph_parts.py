@@ -42,6 +42,7 @@ class Process:
         parameters: by name, after those of `parameter_files`; later ones win.
         required: when it ends, everything stops; without the others the robot holds where it needs them, and the graph goes on.
         terminal: it reads the keyboard of the terminal.
+        respawn: when it ends, however, it is started again (`Respawns` says how soon and how often).
     """
 
     executable: str
@@ -52,6 +53,7 @@ class Process:
     required: bool = False
     terminal: bool = False
     log_level: str = "info"
+    respawn: bool = False
 
 
 @dataclass(frozen=True)

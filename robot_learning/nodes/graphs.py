@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from robot_learning import paths
 from robot_learning.contract import IMAGE_PREFIX, Contract
+from robot_learning.folders import recovered
 from robot_learning.nodes.graph_arguments import (
     BOOL,
     COMMON,
@@ -25,7 +27,7 @@ from robot_learning.nodes.graph_arguments import (
     SIMULATION,
     TASK,
     YES,
-)
+)  # fmt: skip
 from robot_learning.nodes.graph_parts import Argument, Graph, GraphError, Process, Value, Values, read_arguments
 
 __all__ = ["GRAPHS", "Argument", "Graph", "GraphError", "Process", "environment", "graph", "read_arguments", "show"]
@@ -265,11 +267,11 @@ def _practice_nodes(values: Values) -> list[Process]:
     """Actor, judge, recorder and conductor; the learner too, unless it runs elsewhere."""
     run = os.path.abspath(os.path.expanduser(values["run"]))
     simulated = _is_simulated(values)
-    dataset = os.path.join(run, "practice")
     tasks = [_instruction(task.strip()) for task in values["tasks"].split(",")]
     start, newest = _policy_folder(values), os.path.join(run, "checkpoints", "last")
+    begun = os.path.isdir(recovered(Path(newest)))
     policy: dict[str, Value] = {
-        "checkpoint": newest if os.path.isdir(newest) else start,
+        "checkpoint": newest if begun else start,
         "act_at_once": False,
         "trigger": "frames" if simulated and _flag(values["lockstep"]) else "timer",
         "explore": _number(values, "explore"),
@@ -282,16 +284,16 @@ def _practice_nodes(values: Values) -> list[Process]:
     }
     if simulated:
         practice |= {"help_service": "sim_robot/reset", "truth_topic": "sim_robot/success"}
-    learner: dict[str, Value] = {"run": run, "start": start}
-    values = {**values, "task": "", "dataset": dataset, "environment_state": NO}
-    return [
+    values = {**values, "task": "", "dataset": os.path.join(run, "practice"), "environment_state": NO}
+    nodes = [
         *_robot(values, ["policy", "reward", "recorder", "practice"]),
         _process(values, "policy", policy),
         *_judges(values),
         _recorder(values),
-        *([_process(values, "learner", learner)] if _flag(values["learn"]) else []),
+        *([_process(values, "learner", {"run": run, "start": start})] if _flag(values["learn"]) else []),
         _process(values, "practice", practice, required=True),
     ]
+    return [replace(node, respawn=not node.required) for node in nodes]  # nobody may be there to do it
 
 
 GRAPHS: dict[str, Graph] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from launch.actions import (
@@ -12,6 +13,7 @@ from launch.actions import (
     OpaqueFunction,
     RegisterEventHandler,
     SetEnvironmentVariable,
+    TimerAction,
 )
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
@@ -21,6 +23,7 @@ from launch_ros.actions import Node, PushRosNamespace
 
 from robot_learning.nodes import graphs
 from robot_learning.nodes.graphs import Argument, Process
+from robot_learning.nodes.respawning import Respawns, prospect
 from robot_learning.nodes.supervisor import death
 
 PACKAGE = "robot_learning"
@@ -36,7 +39,8 @@ def description(name: str) -> LaunchDescription:
         nodes = [_node(process) for process in processes]
         namespace = [PushRosNamespace(given["namespace"])] if given["namespace"] else []
         variables = [SetEnvironmentVariable(key, value) for key, value in graphs.environment().items()]
-        ends = [_end(process, node) for process, node in zip(processes, nodes, strict=True)]
+        respawns = Respawns()
+        ends = [_end(process, node, namespace, respawns) for process, node in zip(processes, nodes, strict=True)]
         return [*variables, *ends, GroupAction([*namespace, *nodes])]
 
     return LaunchDescription([*map(_declaration, graph.arguments), OpaqueFunction(function=start)])
@@ -63,8 +67,9 @@ def _node(process: Process) -> Node:
     )
 
 
-def _end(process: Process, node: Node) -> RegisterEventHandler:
-    """When a required node ends, everything stops; of the others it is said that they are gone."""
+def _end(process: Process, node: Node, namespace: list[Any], respawns: Respawns) -> RegisterEventHandler:
+    """When a required node ends, everything stops; of the others it is said that they are gone, or they are started again."""
+    began = time.monotonic()
 
     def on_exit(event: Any, context: LaunchContext) -> list[Any]:
         if context.is_shutdown:
@@ -74,6 +79,21 @@ def _end(process: Process, node: Node) -> RegisterEventHandler:
             return [EmitEvent(event=Shutdown(reason=f"{process.name} ended"))]
         if process.required:
             return [EmitEvent(event=Shutdown(reason=f"{process.name} ended ({how}), and nothing runs without it"))]
-        return [LogInfo(msg=f"{process.name} died ({how}); the others go on, the safety gate holds while it needs it")]
+        gone = LogInfo(msg=f"{process.name} died ({how}); the others go on, the safety gate holds while it needs it")
+        if not process.respawn:
+            return [gone]
+        pause = respawns.pause(process.name, time.monotonic() - began)
+        again = [] if pause is None else [_again(process, pause, namespace, respawns)]
+        return [gone, LogInfo(msg=prospect(process.name, pause)), *again]
 
     return RegisterEventHandler(OnProcessExit(target_action=node, on_exit=on_exit))
+
+
+def _again(process: Process, pause: float, namespace: list[Any], respawns: Respawns) -> TimerAction:
+    """Start a node again after a pause [s]. The respawn of launch itself knows neither growing pauses nor, in Humble, an end."""
+    node = _node(process)
+
+    def start(context: LaunchContext) -> list[Any]:
+        return [_end(process, node, namespace, respawns), GroupAction([*namespace, node])]
+
+    return TimerAction(period=pause, actions=[OpaqueFunction(function=start)])

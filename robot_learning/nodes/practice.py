@@ -22,12 +22,12 @@ from robot_learning.control.homing import Home
 from robot_learning.envs.tasks import instruction_of
 from robot_learning.errors import UserError
 from robot_learning.nodes.base import ERROR, OK, SECOND, WARN, NodeConfig, RobotNode, latched
-from robot_learning.nodes.judging.asking import questions_of
+from robot_learning.nodes.judging.questions import questions_of
 from robot_learning.nodes.parameters import ParameterError
 from robot_learning.nodes.practising.arm import SOURCE, Arm
 from robot_learning.nodes.practising.senses import Names, NotYetError, Senses, Stopped
 from robot_learning.nodes.running import run_to_end
-from robot_learning.nodes.service_calls import ServiceError, TriggerCaller
+from robot_learning.nodes.service_calls import AGAIN, ServiceError, TriggerCaller
 from robot_learning.training.practice_log import Entry, PracticeLog
 from robot_learning.training.practice_schedule import PERSON, STIR, PracticeSchedule, ScheduleConfig
 
@@ -70,6 +70,8 @@ class Config(NodeConfig):
     """Name of the policy's node."""
     recorder: str = "recorder"
     """Name of the recorder's node; empty: nothing is recorded."""
+    learner: str = "learner"
+    """Name of the learner's node; nobody waits for it, it is only said when it falls silent; empty: there is none."""
     reward: str = "reward"
     """Name of the reward node; empty: somebody else publishes success."""
     success_topic: str = "success"
@@ -112,13 +114,15 @@ class Practice(RobotNode[Config]):
         limits = ScheduleConfig(config.retries, config.stir_after, config.ask_after)
         self._schedule = PracticeSchedule(instructions, limits)
         self._questions = questions_of(config.questions)
-        self._senses = Senses(self, Names(config.policy, config.success_topic, config.truth_topic), SOURCE)
+        others = tuple(name for name in (config.recorder, config.reward, config.learner) if name)
+        names = Names(config.policy, config.success_topic, config.truth_topic, others)
+        self._senses = Senses(self, names, SOURCE)
         self._arm = Arm(self, self._senses, config.patience)
         self._task_topic = self.create_publisher_plain(String, "task", latched())
-        self._policy = {name: TriggerCaller(self, f"{config.policy}/{name}") for name in ("start", "stop")}
-        names = ("start", "stop", "discard")
-        self._recorder = {n: TriggerCaller(self, f"{config.recorder}/{n}") for n in names} if config.recorder else {}
-        self._judge = TriggerCaller(self, f"{config.reward}/new_episode") if config.reward else None
+        self._policy = {name: TriggerCaller(self, f"{config.policy}/{name}", AGAIN) for name in ("start", "stop")}
+        asked = ("start", "stop", "discard") if config.recorder else ()
+        self._recorder = {name: TriggerCaller(self, f"{config.recorder}/{name}", AGAIN) for name in asked}
+        self._judge = TriggerCaller(self, f"{config.reward}/new_episode", AGAIN) if config.reward else None
         self._help = TriggerCaller(self, config.help_service) if config.help_service else None
         self._health = self.wall_timer(HEALTH_PERIOD, self._show)
 
@@ -344,6 +348,8 @@ class Practice(RobotNode[Config]):
         }
         if self.is_active:
             level, text = self._progress
+            if gone := ", ".join(self._hears.fallen_silent):
+                level, text = max(level, WARN), f"{text}; fallen silent: {gone}"
             self.report(level, text, **values)
 
 

@@ -34,9 +34,10 @@ from robot_learning.nodes.base import (
     sensor,
 )
 from robot_learning.nodes.inference import InferenceThread, Job, Result
-from robot_learning.nodes.judging.asking import Asked, asked, eyes_of, questions_of
+from robot_learning.nodes.judging.asking import Asked, asked, eyes_of
 from robot_learning.nodes.judging.eyes import Eyes
 from robot_learning.nodes.judging.keeper import UncertainKeeper
+from robot_learning.nodes.judging.questions import questions_of
 from robot_learning.nodes.judging.verdict import Verdict
 from robot_learning.nodes.message_types import message_type
 from robot_learning.nodes.parameters import ParameterError
@@ -55,8 +56,7 @@ class Config(NodeConfig):
     model: str = ""
     """Folder of the reward model; read when the node is configured."""
     question: str = ""
-    """Question to ask until the topic `task` brings an instruction with another; empty: wait for that. Can be changed while
-    running."""
+    """Question to ask until the topic `task` brings an instruction that has its own; empty: wait for that. May be changed."""
     questions: tuple[str, ...] = ()
     """Questions of your own instructions, each "instruction = question"; those of the playroom's tasks are known."""
     follow_task: bool = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from std_srvs.srv import Trigger
 from robot_learning.errors import UserError
 
 PATIENCE = 30.0  # [s, wall]
+AGAIN = 3.0  # who calls nodes that may die repeats a request without an answer after so long [s, wall]
 LOOK = 0.01  # how often it is looked whether what is waited for has come [s]
 
 
@@ -21,10 +23,16 @@ class ServiceError(UserError, RuntimeError):
 
 
 class TriggerCaller:
-    """A `std_srvs/Trigger` service as a function."""
+    """A `std_srvs/Trigger` service as a function.
 
-    def __init__(self, node: Node, service: str) -> None:
-        self._node = node
+    Args:
+        again: the request is repeated after so long without an answer [s]. A server that was killed stays in the graph until its
+            lease ends, and what is sent meanwhile may reach only the dead one, though another has taken its place. What is asked
+            for must be of a kind that does no harm twice.
+    """
+
+    def __init__(self, node: Node, service: str, again: float = math.inf) -> None:
+        self._node, self._again = node, again
         self._client: Any = node.create_client(Trigger, service)
         self._name = node.resolve_service_name(service)
 
@@ -40,13 +48,16 @@ class TriggerCaller:
         name, ready = self._name, self._client.service_is_ready
         if not _wait(ready, patience, stop):
             raise ServiceError(f"nobody offers the service {name} ({patience:g} s waited); is that node running?")
-        answered = threading.Event()
-        future = self._client.call_async(Trigger.Request())
-        future.add_done_callback(lambda _: answered.set())
-        if not _wait(answered.is_set, patience, lambda: stop() or not ready()):
-            reason = f"for {patience:g} s" if ready() else "and is gone"
-            raise ServiceError(f"the service {name} has not answered {reason}")
-        response = future.result()
+        answered, sent, deadline = threading.Event(), list[Any](), time.monotonic() + patience
+        while not answered.is_set():
+            left = deadline - time.monotonic()
+            if stop() or left <= 0.0 or not ready():
+                reason = f"for {patience:g} s" if ready() else "and is gone"
+                raise ServiceError(f"the service {name} has not answered {reason}")
+            sent.append(self._client.call_async(Trigger.Request()))
+            sent[-1].add_done_callback(lambda _: answered.set())
+            _wait(answered.is_set, min(left, self._again), lambda: stop() or not ready())
+        response = next(future for future in sent if future.done()).result()
         if not response.success:
             raise ServiceError(f"{name}: {response.message}")
         return str(response.message)

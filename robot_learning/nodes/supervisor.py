@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from robot_learning.nodes.graphs import Process
+from robot_learning.nodes.respawning import Respawns, prospect
+from robot_learning.nodes.shared_memory import remove_abandoned
 
 GRACE = {
     signal.SIGINT: 15.0,
@@ -57,7 +59,7 @@ class Child:
     """One running process, its log file and its last lines."""
 
     def __init__(self, process: Process, words: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-        self.process, self.log = process, log
+        self.process, self.log, self.began = process, log, time.monotonic()
         self.last: deque[str] = deque(maxlen=LAST_LINES)
         shown = process.terminal and sys.stdout.isatty()
         self.popen = subprocess.Popen(
@@ -102,6 +104,7 @@ class Supervisor:
         logs: folder that gets one file of output for each process.
         write: takes each line for the terminal.
         words: makes the command line of a process in a namespace.
+        respawns: when to start again what died.
     """
 
     def __init__(
@@ -109,38 +112,45 @@ class Supervisor:
         logs: Path,
         write: Callable[[str], None] = lambda line: say(line),
         words: Callable[[Process, str], list[str]] = command,
+        respawns: Respawns | None = None,
     ) -> None:
         self.logs, self._write, self._words = logs, write, words
         self.children: list[Child] = []
         self._events: queue.SimpleQueue[Child | int] = queue.SimpleQueue()
         self._quiet = False
+        self._respawns = respawns or Respawns()
+        self._due: list[tuple[float, Process]] = []  # when to start it again
+        self._numbers: dict[str, int] = {}
 
     def run(self, processes: Sequence[Process], namespace: str, environment: Mapping[str, str]) -> int:
         """Start everything and wait; the exit code: 0 when asked to stop, 1 when a required process ended by itself."""
         self.logs.mkdir(parents=True, exist_ok=True)
         self._quiet = any(process.terminal for process in processes) and sys.stdout.isatty()
+        self._namespace, self._environment = namespace, environment
         handlers = {s: signal.signal(s, lambda number, _: self._events.put(number)) for s in STOP_SIGNALS}
         try:
             for process in processes:
-                self._start(process, namespace, environment)
+                self._start(process)
             return self._watch()
         finally:
             self._stop_all()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 
-    def _start(self, process: Process, namespace: str, environment: Mapping[str, str]) -> None:
-        child = Child(process, self._words(process, namespace), environment, self.logs / f"{process.name}.log")
+    def _start(self, process: Process) -> None:
+        words, log = self._words(process, self._namespace), self.logs / f"{process.name}.log"
+        child = Child(process, words, self._environment, log)
         self.children.append(child)
         self._write(f"started {process.name} (pid {child.popen.pid})")
-        threading.Thread(target=self._follow, args=(child, len(self.children)), daemon=True).start()
+        number = self._numbers.setdefault(process.name, len(self._numbers))
+        threading.Thread(target=self._follow, args=(child, number), daemon=True).start()
 
     def _follow(self, child: Child, number: int) -> None:
         """Pass on what a process prints until it ends."""
         name = child.process.name
         prefix = f"\033[{COLOURS[number % len(COLOURS)]}m[{name}]\033[0m " if sys.stdout.isatty() else f"[{name}] "
         if child.popen.stdout is not None:
-            with child.log.open("w") as log:
+            with child.log.open("a") as log:
                 for line in child.popen.stdout:
                     log.write(line)
                     log.flush()
@@ -152,7 +162,10 @@ class Supervisor:
 
     def _watch(self) -> int:
         while True:
-            event = self._events.get()
+            try:
+                event = self._events.get(timeout=self._start_due())
+            except queue.Empty:
+                continue
             if not isinstance(event, Child):
                 self._write(f"{signal.Signals(event).name}: stopping")
                 return 0
@@ -164,9 +177,33 @@ class Supervisor:
             if event.process.required:
                 self._write(f"nothing runs without {event.process.name}: stopping the others")
                 return 1
-            if all(child.popen.poll() is not None for child in self.children):
+            if event.process.respawn:
+                self._schedule(event)
+            if not self._alive() and not self._due:
                 return 1
             self._write("the others go on; the safety gate holds while it needs what is gone")
+
+    def _schedule(self, child: Child) -> None:
+        """Have a process that died started again, unless it has died too often."""
+        now = time.monotonic()
+        pause = self._respawns.pause(child.process.name, now - child.began)
+        self._write(prospect(child.process.name, pause))
+        if pause is not None:
+            self.children.remove(child)
+            self._due.append((now + pause, child.process))
+
+    def _start_due(self) -> float | None:
+        """Start what is due; how long until the next is [s], None if none is.
+
+        Here and in no other thread: who was started by a thread is told that its parent is gone when that thread ends.
+        """
+        while self._due:
+            self._due.sort(key=lambda due: due[0])
+            if (left := self._due[0][0] - time.monotonic()) > 0:
+                return left
+            remove_abandoned()  # what the dead held in shared memory, 32 MiB each
+            self._start(self._due.pop(0)[1])
+        return None
 
     def _obituary(self, child: Child) -> None:
         self._write(f"{child.process.name} died: {death(child.popen.returncode)}")

@@ -23,7 +23,7 @@ from robot_learning.data import Dataset
 from robot_learning.policies import Checkpoint, read_checkpoint, save_checkpoint
 from robot_learning.training.offline import DivergedError
 
-ROUNDS = "rounds"
+ROUNDS, LAST = "rounds", "checkpoints/last"
 
 
 def load_demonstrations(
@@ -93,7 +93,7 @@ class CloneRounds:
 
     def keep(self, number: int, checkpoint: Checkpoint) -> None:
         """Put the policy of a round on the disk; the round's own folder comes last, as it says that the round is done."""
-        save_checkpoint(self.run / "checkpoints" / "last", checkpoint)
+        save_checkpoint(self.run / LAST, checkpoint)
         save_checkpoint(self.folder(number), checkpoint)
 
     def _selected(self, number: int) -> dict[str, list[int]] | None:

@@ -25,7 +25,7 @@ from robot_learning.algorithms.self_imitation import SelfImitationConfig
 from robot_learning.contract import IMAGE_PREFIX
 from robot_learning.policies import Checkpoint, read_checkpoint
 from robot_learning.policies.parcel import ROUND
-from robot_learning.training.clone_rounds import CloneRounds, load_demonstrations
+from robot_learning.training.clone_rounds import LAST, CloneRounds, load_demonstrations
 from robot_learning.training.config import FILE, from_plain, read_config, read_plain, save_plain
 from robot_learning.training.metrics import MetricsLog
 from robot_learning.training.practised import PractisedSuccesses
@@ -147,6 +147,7 @@ class ContinualLearner:
                 )
         self.start = read_checkpoint(config.start)
         self.rounds = CloneRounds(run, config.bc, config.settings, config.seed, demonstrated=0)
+        self._finish_round()
         if self.rounds.newest() is None:
             facts = {**self.start.facts, ROUND: 0, SUCCESSES: 0}
             run.mkdir(parents=True, exist_ok=True)
@@ -157,6 +158,13 @@ class ContinualLearner:
         cameras = [key for key in self.start.contract.observation if key.startswith(IMAGE_PREFIX)]
         self.inputs = config.bc.input_keys(cameras)
         self.practised = PractisedSuccesses(Path(config.practice), self.inputs, self.start.tasks)
+
+    def _finish_round(self) -> None:
+        """A learner killed while it kept a round may have left it as the newest policy only: it is not trained again."""
+        before = self.rounds.newest()
+        last = None if before is None else read_checkpoint(self.rounds.run / LAST)
+        if last is not None and last.facts[ROUND] > before:
+            self.rounds.keep(int(last.facts[ROUND]), last)
 
     @property
     def newest(self) -> Checkpoint:

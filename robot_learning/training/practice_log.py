@@ -7,6 +7,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from robot_learning.data.files import fsync_directory
 from robot_learning.training.practice_schedule import HOME, PERSON, Attempt
 from robot_learning.training.run_state import RunError
 
@@ -87,6 +88,8 @@ class PracticeLog:
                 file.write(json.dumps(asdict(entry), ensure_ascii=False) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
+            if not self.entries:
+                fsync_directory(self.path.parent)  # which names the file
         except OSError as error:
             raise RunError(
                 f"{self.path}: an episode could not be written ({error}); mend the disk and start again"

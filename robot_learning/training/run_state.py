@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
 from robot_learning.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FILE = "training_state.safetensors"
 
@@ -22,6 +23,8 @@ class RunError(UserError, ValueError):
 
 def save_state(run: Path, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
     """Commit the tensors and, in the file's header, `progress` as JSON (the step, sums since the last log, ...)."""
+    from safetensors.torch import save  # torch takes two seconds, which those need not wait who only know `RunError`
+
     partial = run / f".{FILE}.tmp"
     content = save({k: v.contiguous() for k, v in tensors.items()}, metadata={"progress": json.dumps(progress)})
     with partial.open("wb") as file:

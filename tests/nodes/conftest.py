@@ -126,14 +126,15 @@ class Graph:
         command = ["-m", f"robot_learning.nodes.{module}", "--ros-args", *arguments]
         for name, value in parameters.items():
             command += ["-p", f"{name}:={_yaml(value)}"]
-        return self._launch(module, command)
+        return self.launch(module, command)
 
     def peer(self, *arguments: str, namespace: str = "/") -> subprocess.Popen[bytes]:
         """A process of tests/nodes/gate_peer.py."""
         ros = [] if namespace == "/" else ["--ros-args", "-r", f"__ns:={namespace}"]
-        return self._launch(f"peer_{arguments[0]}", [str(Path(__file__).parent / "gate_peer.py"), *arguments, *ros])
+        return self.launch(f"peer_{arguments[0]}", [str(Path(__file__).parent / "gate_peer.py"), *arguments, *ros])
 
-    def _launch(self, name: str, arguments: list[str]) -> subprocess.Popen[bytes]:
+    def launch(self, name: str, arguments: list[str]) -> subprocess.Popen[bytes]:
+        """`python <arguments>` in this corner; its output is in `<name>_<number>.log`."""
         command = [sys.executable, *arguments]
         log = (self.folder / f"{name}_{len(self.processes)}.log").open("wb")
         process = subprocess.Popen(

@@ -117,6 +117,23 @@ def test_practice_that_goes_on_begins_with_the_newest_policy(tmp_path: Path) -> 
     assert nodes["learner"].parameters["start"] == str(Path("last").absolute())
 
 
+def test_practice_goes_on_with_a_policy_whose_writer_was_killed_between_its_renames(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / ".last.previous").mkdir(parents=True)
+    policy = by_name("practice", run=str(tmp_path))["policy"]
+    assert policy.parameters["checkpoint"] == str(tmp_path / "checkpoints" / "last")
+
+
+@pytest.mark.parametrize("robot", ["sim", "real"])
+def test_in_practice_all_that_may_die_are_started_again(robot: str) -> None:
+    nodes = by_name("practice", robot=robot)
+    assert {name for name, node in nodes.items() if not node.respawn} <= {"sim_robot", "safety_gate", "practice"}
+    assert not any(node.respawn and node.required for node in nodes.values())
+
+
+def test_where_a_person_watches_nothing_is_started_again() -> None:
+    assert not any(node.respawn for node in by_name("policy", record="true", dataset="d").values())
+
+
 def test_on_a_real_robot_a_person_helps_practice() -> None:
     assert "help_service" not in by_name("practice", robot="real")["practice"].parameters
 

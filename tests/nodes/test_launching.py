@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import pytest
 
 pytest.importorskip("launch_ros", reason="ros2 launch is not installed here: it comes with a ROS installation")
 
-from launch.actions import DeclareLaunchArgument, GroupAction, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, GroupAction, OpaqueFunction
 from launch_ros.actions import Node, PushRosNamespace
 
 from launch import LaunchContext, LaunchDescription, LaunchService
-from robot_learning.nodes.graphs import GRAPHS
+from robot_learning.nodes import launching
+from robot_learning.nodes.graphs import GRAPHS, Argument, Graph, Process
 from robot_learning.nodes.launching import description
+from robot_learning.nodes.respawning import Respawns
 
 NEEDED = {
     "policy": {"checkpoint": "last"},
@@ -83,6 +86,30 @@ def test_a_required_node_that_ends_shuts_everything_down(monkeypatch: pytest.Mon
         assert watchdog.is_alive(), "nothing shut the graph down"
     finally:
         watchdog.cancel()
+
+
+def test_a_node_that_dies_is_started_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The node is a plain program here: its third start ends the graph's required one."""
+    starts, program = tmp_path / "starts", "import sys; open(sys.argv[1], 'a').write('x'); sys.exit(3)"
+    gate = f"import os, time\nwhile not os.path.exists({str(starts)!r}) or os.path.getsize({str(starts)!r}) < 3: time.sleep(0.02)"
+    programs = {"gate": gate, "policy": program}
+    monkeypatch.setattr(
+        launching, "_node", lambda p: ExecuteProcess(cmd=[sys.executable, "-c", programs[p.name], str(starts)])
+    )
+    monkeypatch.setattr(launching, "Respawns", lambda: Respawns(shortest=0.02))
+    nodes = [Process("gate", "gate", required=True), Process("policy", "policy", respawn=True)]
+    monkeypatch.setitem(
+        GRAPHS, "tiny", Graph("tiny", "Two programs", (Argument("namespace", "None"),), lambda _: nodes)
+    )
+    service = LaunchService()
+    service.include_launch_description(description("tiny"))
+    watchdog = threading.Timer(60, lambda: service.shutdown())
+    watchdog.start()
+    try:
+        assert service.run() == 0 and watchdog.is_alive()
+    finally:
+        watchdog.cancel()
+    assert starts.read_text().startswith("xxx")
 
 
 @pytest.mark.skipif(shutil.which("ros2") is None, reason="the ros2 command is not installed here")

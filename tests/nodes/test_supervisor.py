@@ -10,23 +10,29 @@ from pathlib import Path
 import pytest
 
 from robot_learning.nodes.graphs import Process
+from robot_learning.nodes.respawning import Respawns
 from robot_learning.nodes.supervisor import Supervisor, command, death
 
-SLEEP = "import time\nprint('up', flush=True)\ntime.sleep(60)"
+SLEEP = """
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # held back until a node looks for it
+time.sleep(60)
+"""
 
 
 def words(process: Process, _: str) -> list[str]:
     return [sys.executable, "-c", str(process.parameters["program"])]
 
 
-def supervise(tmp_path: Path, *processes: Process) -> tuple[int, str]:
+def supervise(tmp_path: Path, *processes: Process, respawns: Respawns | None = None) -> tuple[int, str]:
     lines: list[str] = []
-    code = Supervisor(tmp_path, lines.append, words).run(processes, "", os.environ)
+    code = Supervisor(tmp_path, lines.append, words, respawns).run(processes, "", os.environ)
     return code, "\n".join(lines)
 
 
-def program(name: str, text: str, required: bool = True) -> Process:
-    return Process(name, name, {"program": text}, required=required)
+def program(name: str, text: str, required: bool = True, respawn: bool = False) -> Process:
+    return Process(name, name, {"program": text}, required=required, respawn=respawn)
 
 
 def test_it_says_which_process_died_why_and_what_it_said_last(tmp_path: Path) -> None:
@@ -77,9 +83,39 @@ def test_output_is_prefixed_and_kept(tmp_path: Path) -> None:
     assert (tmp_path / "gate.log").read_text() == "hello\n"
 
 
+def test_what_died_is_started_again_beside_the_others(tmp_path: Path) -> None:
+    file = tmp_path / "starts"
+    policy = program("policy", f"import os\nopen({str(file)!r}, 'a').write('x')\nos.kill(os.getpid(), 9)", False, True)
+    gate = f"""
+import os, time
+while not os.path.exists({str(file)!r}) or len(open({str(file)!r}).read()) < 3: time.sleep(0.02)
+"""
+    code, said = supervise(tmp_path, program("gate", gate), policy, respawns=Respawns(shortest=0.02))
+    assert code == 0 and "gate died" not in said
+    assert said.index("policy died: killed by SIGKILL") < said.index("policy is started again in 0.02 s")
+    assert said.count("started policy (pid ") >= 3
+
+
+def test_what_dies_again_and_again_is_left_dead(tmp_path: Path) -> None:
+    policy = program("policy", "print('no checkpoint')\nraise SystemExit(2)", required=False, respawn=True)
+    code, said = supervise(tmp_path, policy, respawns=Respawns(shortest=0.01, most=2))
+    assert code == 1
+    assert said.count("started policy (pid ") == 3 and "policy dies again and again" in said
+    assert (tmp_path / "policy.log").read_text() == "no checkpoint\n" * 3
+
+
+def test_a_stop_signal_ends_the_wait_for_the_next_start(tmp_path: Path) -> None:
+    policy = program(
+        "policy", f"import os, signal\nos.kill({os.getpid()}, signal.SIGTERM)", required=False, respawn=True
+    )
+    code, said = supervise(tmp_path, program("gate", SLEEP), policy, respawns=Respawns(shortest=60.0))
+    assert code == 0 and said.count("started policy (pid ") == 1
+
+
 SCRIPT = """
 import os, sys, pathlib
 from robot_learning.nodes.graphs import Process
+from robot_learning.nodes.respawning import Respawns
 from robot_learning.nodes.supervisor import Supervisor
 child = '''{child}'''
 words = lambda process, namespace: [sys.executable, "-c", child]

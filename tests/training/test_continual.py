@@ -171,6 +171,16 @@ def test_a_killed_learner_leaves_whole_rounds_and_is_gone_on_with(config: Contin
     assert policy is not None and policy.facts["Round"] == 1
 
 
+def test_a_learner_killed_between_the_two_folders_of_a_round_does_not_repeat_it(
+    config: ContinualConfig, doors: Path
+) -> None:
+    practise(Path(config.practice), doors, [True, True])
+    ContinualLearner(config).advance(RUNNING)
+    shutil.rmtree(Path(config.run) / "rounds" / "round_1")  # checkpoints/last is written before it
+    learner = ContinualLearner(config)
+    assert learner.newest.facts["Round"] == 1 and learner.advance(RUNNING) is None
+
+
 def test_it_tells_how_far_it_is_and_stops_within_a_training(config: ContinualConfig, doors: Path) -> None:
     practise(Path(config.practice), doors, [True, True])
     stop, heard = threading.Event(), list[Progress]()

@@ -1,12 +1,10 @@
-"""What a reward model is asked, and what it looks at: an instruction's question in its words, its cameras in the contract."""
+"""What a reward model is asked, and what it looks at: a question in its words, its cameras in the contract."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from robot_learning.contract import IMAGE_PREFIX, Contract
-from robot_learning.envs.tasks import TASKS
 from robot_learning.nodes.parameters import ParameterError
 from robot_learning.rewards import EmbeddedReward, QuestionError, RewardModel
 
@@ -42,25 +40,6 @@ def asked(model: RewardModel, question: str) -> Asked:
             threshold = 1.0 - model.no_threshold if match.negated else model.threshold
             return Asked(book.texts[match.index], match.negated, threshold)
     return Asked(question, False, model.threshold)
-
-
-def questions_of(entries: Sequence[str]) -> dict[str, str]:
-    """The question of each instruction: those of the playroom's tasks, by instruction and name, and `entries` before them.
-
-    Args:
-        entries: each "instruction = question".
-
-    Raises:
-        ParameterError: an entry is not of that form.
-    """
-    known = {task.instruction: task.question for task in TASKS.values()}
-    known |= {name: task.question for name, task in TASKS.items()}
-    for entry in entries:
-        instruction, separator, question = (part.strip() for part in entry.partition("="))
-        if not (separator and instruction and question):
-            raise ParameterError(f"reward: questions: expected 'instruction = question', found {entry!r}")
-        known[instruction] = question
-    return known
 
 
 def eyes_of(contract: Contract, model: RewardModel, max_age: float = 0.0) -> Contract:

@@ -21,6 +21,7 @@ from robot_learning.nodes.base import SECOND, RobotNode, latched, reliable, sens
 from robot_learning.nodes.message_types import message_type
 
 SILENT = 1.0  # who judges does so at each tick; so much later nothing is known [s, wall]
+FALLEN_SILENT = 3.0  # every node reports at each tick; one that does not is gone [s, wall]
 HELD = 1.0  # nothing carried out for so long is a hold [s, wall]
 TOOL = ("tcp.x", "tcp.y", "tcp.z", "tcp.cos_yaw", "tcp.sin_yaw")
 
@@ -35,11 +36,12 @@ class NotYetError(UserError, TimeoutError):
 
 @dataclass(frozen=True)
 class Names:
-    """Names of the other nodes and topics."""
+    """Names of the other nodes and topics; of `others` it matters only whether they are there."""
 
     policy: str
     success: str
     truth: str
+    others: tuple[str, ...] = ()
 
 
 class Senses:
@@ -62,6 +64,7 @@ class Senses:
         self.version = ""
         self._gate: DiagnosticStatus | None = None
         self._judged = self._moved = 0.0
+        self._reported: dict[str, float] = {}  # by node, when it was heard last
         self._changed = threading.Condition()
         self._assembler = FrameAssembler(node.contract.select([STATE]))
         subscribe, self._parts = node.create_subscription, []
@@ -75,6 +78,9 @@ class Senses:
             subscribe(DiagnosticStatus, f"{names.policy}/status", self._on_policy, reliable(5)),
             subscribe(Bool, names.success, self._on_success, reliable(5)),
         ]
+        for name in names.others:
+            note = partial(self._on_other, name)
+            self._parts.append(subscribe(DiagnosticStatus, f"{name}/status", note, reliable(5)))
         if names.truth:
             self._parts.append(subscribe(Bool, names.truth, self._on_truth, reliable(5)))
 
@@ -103,8 +109,12 @@ class Senses:
             self._changed.notify_all()
 
     def _on_policy(self, message: DiagnosticStatus) -> None:
+        self._on_other(self._policy, message)
         with self._changed:
             self.version = next((item.value for item in message.values if item.key == "version"), "")
+
+    def _on_other(self, name: str, _: DiagnosticStatus) -> None:
+        self._reported[name] = time.monotonic()
 
     def _on_success(self, message: Bool) -> None:
         with self._changed:
@@ -160,6 +170,12 @@ class Senses:
         if gate is None:
             return "safety_gate/state: no message; is the safety gate running?"
         return gate.message if gate.level == DiagnosticStatus.ERROR else ""
+
+    @property
+    def fallen_silent(self) -> list[str]:
+        """The nodes that were heard and are no longer."""
+        now = time.monotonic()
+        return [name for name, at in self._reported.items() if now - at > FALLEN_SILENT]
 
     def trouble(self) -> str:
         """Why the episode cannot go on, else empty: a hold, nothing carried out for a second, no verdict for a second."""

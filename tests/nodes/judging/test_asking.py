@@ -7,26 +7,10 @@ import numpy as np
 import pytest
 
 from robot_learning.contract import Contract
-from robot_learning.nodes.judging.asking import asked, eyes_of, questions_of
+from robot_learning.nodes.judging.asking import asked, eyes_of
 from robot_learning.nodes.parameters import ParameterError
 from robot_learning.rewards import QuestionError
 from tests.nodes.reward_stand_in import CLOSED, OPEN, make_model
-
-
-def test_the_playroom_s_instructions_have_their_questions() -> None:
-    assert questions_of(())["open the drawer"] == OPEN
-
-
-def test_own_instructions_go_before_them() -> None:
-    known = questions_of(["fold the towel = is the towel folded?", "open the drawer=is the drawer out?"])
-    assert known["fold the towel"] == "is the towel folded?"
-    assert known["open the drawer"] == "is the drawer out?"
-
-
-@pytest.mark.parametrize("entry", ["fold the towel", "= is it?", "fold it ="])
-def test_what_is_no_instruction_with_a_question_is_refused(entry: str) -> None:
-    with pytest.raises(ParameterError, match="expected 'instruction = question'"):
-        questions_of([entry])
 
 
 def test_a_wording_is_asked_in_the_model_s_words() -> None:
