@@ -69,7 +69,7 @@ class DemoConfig:
     image_size: int = 96
     """Height and width of the camera pictures [pixel]; over ROS those of the robot's contract."""
     furniture: int = 0
-    """Seed of where the furniture stands where the robot practises and is evaluated; it was demonstrated elsewhere."""
+    """Seed of where the furniture stands, in all of it: the robot's own desk."""
     seed: int = 0
     """Seed of the demonstrations, of the training and of practice."""
     evaluation_seed: int = 10000
@@ -175,7 +175,7 @@ class Demo:
         """Record the demonstrations and failures that are missing."""
         config = self.config
         seeds = {task: config.seed + SEEDS_PER_TASK * index for index, task in enumerate(config.tasks)}
-        self.world.record(self.dataset, seeds, config.demonstrations, config.failures)
+        self.world.record(self.dataset, seeds, config.demonstrations, config.failures, config.furniture)
 
     def train_reward(self) -> None:
         """Train the reward model, from the start if it was stopped."""

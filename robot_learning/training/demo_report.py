@@ -168,19 +168,18 @@ def _story(demo: Demo, dataset: Dataset, entries: Sequence[Entry]) -> list[str]:
     practised = sum(entry.ticks for entry in entries) / dataset.fps / 60
     where = " Everything from the camera to the controller went over ROS 2." if config.ros else ""
     return [
-        f"A scripted demonstrator showed each of {len(config.tasks)} tasks {config.demonstrations} times in the simulated "
-        f"playroom and failed at it {config.failures} times on purpose, {minutes:.1f} minutes of robot time in all. Furniture, "
-        "block and arm start differently every time, and the demonstrator varies its way, its speed and its steadiness.",
+        f"A scripted demonstrator showed a simulated robot at its desk each of {len(config.tasks)} tasks {config.demonstrations} "
+        f"times and failed at it {config.failures} times on purpose, {minutes:.1f} minutes of robot time in all. Arm, drawer, "
+        "door and block start differently every time, and the demonstrator varies its way, its speed and its steadiness.",
         "From these recordings two models were trained on this machine's CPU: a reward model, which says from a picture "
         f"whether a task is done, and a policy by behaviour cloning, which sees the {cameras} camera ({config.image_size}x"
         f"{config.image_size} pixels), the gripper and the tool's pose, never the state of the objects.",
-        "Then the robot was put at a desk of its own, whose furniture stands as in none of the demonstrations, and practised "
-        f"there by itself for {practised:.1f} minutes of its time: one task, the task that undoes it, the first again. Nobody "
-        "put anything back, and nobody but the reward model said what had succeeded. Successes were learned from meanwhile, and "
-        f"each new policy took over at the next episode.{where}",
-        f"Before and after, the policy was left alone at that desk with the same {config.episodes} fresh episodes of each task: "
-        "arm, drawer, door and block start differently every time. An episode counts as a success when the objects are where "
-        "they should be within 15 seconds, as the simulator knows; the reward model has no say there.",
+        f"Then the robot practised by itself for {practised:.1f} minutes of its time: one task, the task that undoes it, the "
+        "first again. Nobody put anything back, and nobody but the reward model said what had succeeded. Successes were learned "
+        f"from meanwhile, and each new policy took over at the next episode.{where}",
+        f"Before and after, the policy was left alone with the same {config.episodes} fresh episodes of each task. An episode "
+        "counts as a success when the objects are where they should be within 15 seconds, as the simulator knows; the reward "
+        "model has no say there.",
     ]
 
 
@@ -203,7 +202,7 @@ def _stages(demo: Demo) -> list[StageRow]:
     first = config.tasks[0]
     counts = config.demonstrations, config.failures
     if config.ros:
-        record = command("record", record_arguments(again / "dataset", first, counts, config.seed))
+        record = command("record", record_arguments(again / "dataset", first, counts, config.seed, config.furniture))
         practice = command(
             "practice",
             practice_arguments(
@@ -219,7 +218,7 @@ def _stages(demo: Demo) -> list[StageRow]:
     else:
         record = (
             f"robot-learning collect demonstrations --dataset {again / 'dataset'} --tasks {names} --episodes {counts[0]} "
-            f"--failures {counts[1]} --image-size {config.image_size} --seed {config.seed}"
+            f"--failures {counts[1]} --image-size {config.image_size} --seed {config.seed} --furniture {config.furniture}"
         )
         practice = (
             f"robot-learning finetune {folder / 'clone'} --run {again / 'practice'} --reset-free --reward {demo.reward} "

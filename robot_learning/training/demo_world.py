@@ -6,7 +6,7 @@ import dataclasses
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from robot_learning.data import Dataset
 from robot_learning.data.metadata import INFO_PATH
@@ -28,14 +28,19 @@ FAST = {"lockstep": "true", "real_time_factor": "0", "bags": "false"}
 class World(Protocol):
     """Both go on with what is there, and raise `KeyboardInterrupt` on Ctrl-C."""
 
-    def record(self, dataset: Path, seeds: Mapping[str, int], demonstrations: int, failures: int) -> None:
-        """Fill `dataset` up to so many demonstrations and failures of each task; `seeds`: of each task's first episode."""
+    def record(
+        self, dataset: Path, seeds: Mapping[str, int], demonstrations: int, failures: int, furniture: int
+    ) -> None:
+        """Fill `dataset` up to so many demonstrations and failures of each task.
+
+        Args:
+            seeds: of each task's first episode. furniture: seed of where the furniture stands.
+        """
 
     def practise(
         self, run: Path, clone: Path, reward: Path, tasks: Sequence[str], steps: int, seed: int, furniture: int
     ) -> None:
-        """Practise in the folder `run` for so many control ticks, from the run `clone`, judged by `reward`; the
-        furniture stands where the seed `furniture` puts it."""
+        """Practise in the folder `run` for so many control ticks, from the run `clone`, judged by `reward`."""
 
     def entries(self, run: Path) -> list[Entry]:
         """The episodes of practice so far."""
@@ -47,9 +52,12 @@ class OneProcess:
     def __init__(self, image_size: int) -> None:
         self.image_size = image_size
 
-    def record(self, dataset: Path, seeds: Mapping[str, int], demonstrations: int, failures: int) -> None:
+    def record(
+        self, dataset: Path, seeds: Mapping[str, int], demonstrations: int, failures: int, furniture: int
+    ) -> None:
         """See `World`."""
-        collect_demonstrations(dataset, seeds, demonstrations, self.image_size, failures=failures)
+        look: dict[str, Any] = {"failures": failures, "furniture": furniture}
+        collect_demonstrations(dataset, seeds, demonstrations, self.image_size, **look)
 
     def practise(
         self, run: Path, clone: Path, reward: Path, tasks: Sequence[str], steps: int, seed: int, furniture: int
@@ -83,7 +91,9 @@ class GraphWorld:
     def __init__(self, logs: Path) -> None:
         self.logs = logs
 
-    def record(self, dataset: Path, seeds: Mapping[str, int], demonstrations: int, failures: int) -> None:
+    def record(
+        self, dataset: Path, seeds: Mapping[str, int], demonstrations: int, failures: int, furniture: int
+    ) -> None:
         """See `World`."""
         total = (demonstrations + failures) * len(seeds)
         with ProgressBar("record", total, "episodes", sum(map(sum, self._counts(dataset, seeds).values()))) as bar:
@@ -91,7 +101,7 @@ class GraphWorld:
                 have = self._counts(dataset, seeds)[task]
                 missing = max(demonstrations - have[0], 0), max(failures - have[1], 0)
                 if any(missing):
-                    arguments = record_arguments(dataset, task, missing, seed + 10 * sum(have))
+                    arguments = record_arguments(dataset, task, missing, seed + 10 * sum(have), furniture)
                     run_graph("record", arguments, self.logs / "record.log", lambda: self._show(bar, dataset, seeds))
                 self._show(bar, dataset, seeds)
 
@@ -131,7 +141,7 @@ class GraphWorld:
         return read_entries(run)
 
 
-def record_arguments(dataset: Path, task: str, missing: tuple[int, int], seed: int) -> dict[str, str]:
+def record_arguments(dataset: Path, task: str, missing: tuple[int, int], seed: int, furniture: int) -> dict[str, str]:
     """Of the graph `record`: so many demonstrations and failures of one task."""
     return {
         "dataset": str(dataset),
@@ -140,6 +150,7 @@ def record_arguments(dataset: Path, task: str, missing: tuple[int, int], seed: i
         "episodes": str(missing[0]),
         "failures": str(missing[1]),
         "seed": str(seed),
+        "furniture": str(furniture),
         "environment_state": "true",  # answers the reward model's questions, as a person would who labels the pictures
         **FAST,
     }
