@@ -2,12 +2,11 @@
 
     python benchmarks/practice.py [--pairs 5] [--seeds 3] [--variants model truth resets] [--processes 2] [--save] [--json]
 
-For each pair of tasks and seed: 10 + 10 demonstrations and 20 + 20 failures, each with the furniture elsewhere; a reward model
-and a clone of the demonstrations (BC, frozen image features); then practice by self-imitation at one desk, whose furniture
-stands where the seed puts it, as for a robot in its own place. Variants: `model`, the whole recipe; `truth`, the simulator judges
-instead of the reward model; `resets`, the reward model judges but arm and objects are put anew for each episode. All begin with
-the same clone. Policies are evaluated at the same desk, with resets of everything else, on episodes that nothing else uses, by
-the simulator's verdict.
+For each pair of tasks and seed a desk of its own: the furniture stands where the seed puts it. There are 10 + 10 demonstrations
+and 20 + 20 failures, a reward model and a clone of the demonstrations (BC, frozen image features), then practice by
+self-imitation. Variants: `model`, the whole recipe; `truth`, the simulator judges instead of the reward model; `resets`, the
+reward model judges but arm and objects are put anew for each episode. All begin with the same clone. Policies are evaluated at
+that desk, with resets of arm and objects, on episodes that nothing else uses, by the simulator's verdict.
 
 A job is one variant on one pair with one seed, in one process with one thread, in a folder below --run; what is finished is not
 repeated, and what was stopped or killed goes on. --report measures nothing and reports what there is.
@@ -33,7 +32,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from practice_report import summary, write
+from kept_jobs import KeptJobs
+from practice_report import NAME, summary, write
 from reward_quality import PAIRS
 
 from robot_learning.data import Dataset
@@ -74,9 +74,13 @@ class Job:
         """Of its folder."""
         return f"{self.pair[0]}-{self.seed}-{self.variant}"
 
+    def facts(self) -> dict[str, Any]:
+        """What must be equal for results to belong together."""
+        return {**vars(self), "pair": list(self.pair), "desk": self.furniture}
+
     @property
     def furniture(self) -> int:
-        """Seed of where the furniture stands that is practised with, and evaluated with: the robot's own desk."""
+        """Seed of where the furniture stands."""
         return FURNITURE + self.seed
 
     @property
@@ -89,7 +93,8 @@ def begin(job: Job, folder: Path) -> Path:
     """Data, reward model and clone of a pair and seed, made once; the clone's run."""
     data, reward, clone = folder / "data", folder / "reward", folder / "clone"
     seeds = {task: DATA_SEED + 2000 * job.seed + 1000 * k for k, task in enumerate(job.pair)}
-    collect_demonstrations(data, seeds, episodes=10, image_size=job.size, failures=20)
+    look: dict[str, Any] = {"image_size": job.size, "furniture": job.furniture}
+    collect_demonstrations(data, seeds, episodes=10, failures=20, **look)
     if not (reward / "config.json").exists():
         look = EmbeddedConfig(image_size=job.size)
         run = RewardRun(
@@ -101,12 +106,12 @@ def begin(job: Job, folder: Path) -> Path:
     return clone
 
 
-def work(job: Job, root: Path) -> dict[str, Any]:
+def work(job: Job, root: Path) -> None:
     """Practise and evaluate; the result is written last."""
     folder, basis = root / job.name, root / job.basis
     known = folder / RESULT
     if known.exists():
-        return json.loads(known.read_text())  # type: ignore[no-any-return]
+        return
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log.txt").open("a") as log, contextlib.redirect_stderr(log), contextlib.redirect_stdout(log):
         began, clone = time.process_time(), begin(job, basis)
@@ -119,14 +124,13 @@ def work(job: Job, root: Path) -> dict[str, Any]:
         outcome = practise(replace(config, tasks=job.pair, autonomy=autonomy, settings=settings), resume=True)
         if not outcome.finished:
             raise KeyboardInterrupt  # stopped; the same command goes on
-        result = {"job": {**vars(job), "pair": list(job.pair)}, **practised(run), "points": []}
+        result = {"job": job.facts(), **practised(run), "points": []}
         for number in range(job.marks + 1):
             result["points"].append(evaluated(job, run / "rounds" / f"round_{number}", number * every))
         result["cpu_seconds"] = time.process_time() - began
     partial = known.with_suffix(".tmp")
     partial.write_text(json.dumps(result))
     os.replace(partial, known)
-    return result
 
 
 def evaluated(job: Job, policy: Path, step: int) -> dict[str, Any]:
@@ -173,6 +177,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--run", type=Path, default=Path("runs/practice_benchmark"))
     parser.add_argument("--report", action="store_true", help="measure nothing, report what there is")
+    parser.add_argument(
+        "--again", action="store_true", help="measure also what is kept in benchmarks/results/practice_jobs"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
     parser.add_argument(
         "--save", action="store_true", help=f"write the table, the figure and the JSON to {RESULTS.name}/"
@@ -190,16 +197,20 @@ def main() -> None:
         for variant in args.variants
         for pair in pairs
     ]
+    kept = KeptJobs(RESULTS, NAME)
+    known = {} if args.again else {job.name: kept.read(job.name, job.facts()) for job in jobs}
     if not args.report:
-        go(jobs, args.run, args.processes)
-    found = [
-        json.loads((args.run / job.name / RESULT).read_text())
-        for job in jobs
-        if (args.run / job.name / RESULT).exists()
-    ]
+        go([job for job in jobs if not known.get(job.name)], args.run, args.processes)
+    for job in jobs:
+        if (path := args.run / job.name / RESULT).exists():
+            known[job.name] = json.loads(path.read_text())
+    found = {name: result for name, result in known.items() if result}
     if not found:
         sys.exit(f"{args.run} has no finished job yet")
-    told = summary(found)
+    told = summary(list(found.values()))
+    if args.save:
+        for name, result in found.items():
+            kept.write(name, result)
     write(told, RESULTS if args.save else args.run)
     if args.json:
         print(json.dumps(told))
