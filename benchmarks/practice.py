@@ -168,7 +168,7 @@ def options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", nargs="+", default=[pair[0] for pair in PAIRS], choices=[pair[0] for pair in PAIRS])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="100 and up: for what is tuned")
     parser.add_argument("--variants", nargs="+", default=["model"], choices=list(VARIANTS))
     parser.add_argument("--steps", type=int, default=30_000)
     parser.add_argument("--marks", type=int, default=6, help="rounds of practice, after each of which it is evaluated")

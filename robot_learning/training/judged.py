@@ -17,8 +17,9 @@ from robot_learning.training.run_state import RunError
 class Judged(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Reward, end and `info["is_success"]` are what the reward model says; the simulator's own verdict is not used.
 
-    A task is done when its question has been answered yes for `consecutive` frames in a row. `info["true_success"]` keeps what
-    the environment below says, for statistics and nothing else.
+    A task is done when its question has been answered yes for `consecutive` frames in a row. Where the task that undoes it is
+    among the `tasks`, a picture in which both seem to be done shows neither. `info["true_success"]` keeps what the environment
+    below says, for statistics and nothing else.
 
     Args:
         env: whose `info["task"]` names a task of the playroom, and which observes the cameras of the model.
@@ -60,8 +61,9 @@ class Judged(gymnasium.Wrapper[Any, Any, Any, Any]):
     def done(self, observation: dict[str, np.ndarray]) -> dict[str, bool]:
         """Which of the tasks are done in this one picture."""
         pictures = {camera: observation[IMAGE_PREFIX + camera] for camera in self.reward.cameras}
-        yes = self.reward.probabilities(pictures) >= self.reward.threshold
-        return {name: bool(yes[column]) for name, column in self.columns.items()}
+        said = self.reward.probabilities(pictures) >= self.reward.threshold
+        yes = {name: bool(said[column]) for name, column in self.columns.items()}
+        return {name: told and not yes.get(find_task(name).reverse or "", False) for name, told in yes.items()}
 
 
 def _column(reward: RewardModel, name: str) -> int:

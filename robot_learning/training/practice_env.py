@@ -66,6 +66,8 @@ class Autonomy:
     """Seed of where the furniture stands, as for a robot at its own desk; none: elsewhere after each full reset."""
     consecutive: int = 2
     """Frames in a row that the reward model must call a success."""
+    confirm: bool = True
+    """Reset-free: a success is one only if it is still there after lingering, as what the next task is to undo."""
     episode_steps: int = 100
     """Reset-free: control ticks after which an episode is truncated."""
     schedule: Annotated[ScheduleConfig, tyro.conf.arg(name="")] = field(default_factory=ScheduleConfig)

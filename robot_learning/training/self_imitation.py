@@ -206,6 +206,7 @@ class _Loop:
         self.lengths: list[int] = []
         self.successes: list[bool] = []
         self.alone = find_wrapper(self.env, ResetFree)
+        self.confirm = self.alone is not None and config.autonomy.confirm
         if (run / PRACTICE).exists():
             practised = Dataset(run / PRACTICE)
             self.lengths = [int(b - a) for a, b in practised.episode_ranges]
@@ -296,9 +297,10 @@ class _Loop:
             action = info.get("action_taken", wanted)
             taken += int("action_taken" in info)
             policy.carried_out(action)
-            solved, length = solved or bool(info["is_success"]), length + 1
+            now, length = bool(info["is_success"]), length + 1
+            solved = now if self.confirm else solved or now
             truly = truly or bool(info.get("true_success"))
-            rest -= int(solved)
+            rest = rest - 1 if solved else self.config.settings.linger
             over = rest < 0 or truncated or (terminated and not solved)
             outcome = {
                 "next.reward": np.array([reward], np.float32),
