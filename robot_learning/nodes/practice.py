@@ -283,11 +283,13 @@ class Practice(RobotNode[Config]):
         hears, period = self._hears, SECOND / self.contract.rate
         ends = self.now() + self.config.episode_ticks * period
         most = self.config.episode_ticks + self.config.linger  # where the clock was set back, these end it
-        solved = False
+        solved, last = False, ends
         while self.now() < ends and hears.carried_out < most:
             hears.wait(lambda: False, POLL)
             if hears.verdict and not solved:
                 solved, ends = True, self.now() + self.config.linger * period
+            elif solved and hears.verdict is False:  # what the next task is to undo must last
+                solved, ends = False, last
             if trouble := hears.trouble():
                 return solved, trouble
         return solved, ""

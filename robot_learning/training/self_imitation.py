@@ -299,7 +299,8 @@ class _Loop:
             policy.carried_out(action)
             now, length = bool(info["is_success"]), length + 1
             solved = now if self.confirm else solved or now
-            truly = truly or bool(info.get("true_success"))
+            known = bool(info.get("true_success"))
+            truly = known if self.confirm else truly or known
             rest = rest - 1 if solved else self.config.settings.linger
             over = rest < 0 or truncated or (terminated and not solved)
             outcome = {

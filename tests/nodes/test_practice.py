@@ -148,6 +148,12 @@ def test_a_goal_that_is_reached_already_is_passed_over(robot, tmp_path: Path) ->
     assert until_written(robot, tmp_path, 1)[0]["task"] == CLOSE
 
 
+def test_a_success_that_does_not_last_is_none(robot, tmp_path: Path) -> None:
+    robot.other.verdict = lambda: robot.other.acting and 40 < robot.other.told < 50
+    robot.practise()
+    assert not until_written(robot, tmp_path, 1)[0]["solved"]
+
+
 def test_without_a_verdict_the_episode_is_cut_and_practice_waits(robot, tmp_path: Path) -> None:
     robot.other.verdict = lambda: None if robot.other.acting and robot.other.told > 20 else False
     robot.practise(episode_ticks=100)

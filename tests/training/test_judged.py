@@ -78,3 +78,9 @@ def test_a_question_it_does_not_know_is_refused(env) -> None:
 def test_a_camera_that_is_not_observed_is_named(env) -> None:
     with pytest.raises(RunError, match="wrist"):
         Judged(env, Scripted([], cameras=("front", "wrist")), [OPEN])
+
+
+def test_a_task_and_the_one_that_undoes_it_are_not_both_done(env) -> None:
+    judged = Judged(env, Scripted([(0.9, 0.9)]), [OPEN, CLOSE], consecutive=1)
+    env.reset(seed=0)
+    assert judged.done(env.unwrapped.observe()) == {OPEN: False, CLOSE: False}

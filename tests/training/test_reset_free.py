@@ -47,6 +47,18 @@ def test_after_many_failures_a_person_resets_everything() -> None:
     env.close()
 
 
+def test_at_one_desk_help_moves_no_furniture() -> None:
+    env = ResetFree(
+        gymnasium.make("robot_learning/PlayroomResetFree-v0", furniture=4), TASKS, ScheduleConfig(ask_after=1)
+    )
+    env.reset(seed=0)
+    desk = env.room.room.pose("desk")[0]
+    env.ended("open_drawer", False)
+    _, info = env.reset(seed=1)
+    assert info["before"] == PERSON and np.allclose(env.room.room.pose("desk")[0], desk)
+    env.close()
+
+
 def test_stirring_moves_the_arm_and_no_furniture(env: ResetFree) -> None:
     env.reset(seed=0)
     tcp, desk = env.room.room.tcp, env.room.room.pose("desk")[0]

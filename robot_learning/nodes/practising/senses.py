@@ -49,7 +49,7 @@ class Senses:
 
     Attributes:
         verdict: what was said about success last, None: nothing since `forget`; verdicts: how often since then.
-        truth: whether the simulation has said so.
+        truth: what the simulation has said last.
         carried_out: actions of others than this node, since `forget`, that the gate has sent to the controllers.
         stop: set to end all waiting by `Stopped`.
     """
@@ -124,7 +124,7 @@ class Senses:
 
     def _on_truth(self, message: Bool) -> None:
         with self._changed:
-            self.truth = bool(message.data) or bool(self.truth)
+            self.truth = bool(message.data)
 
     # --- in the thread that practises ------------------------------------------------------------------------------------
 
