@@ -52,7 +52,7 @@ class DemoConfig:
     """Folder of the job; a second run goes on with what is there."""
     tasks: tuple[str, ...] = ("open_drawer", "close_drawer")
     """The cycle to learn: a task of the playroom and the one that undoes it, or more."""
-    demonstrations: int = 10
+    demonstrations: int = 5
     """Demonstrations of each task."""
     failures: int = 10
     """Attempts at each task that fail on purpose, for the reward model to learn from."""
@@ -60,7 +60,7 @@ class DemoConfig:
     """Gradient steps of the clone of the demonstrations; later ones take up to twice as many."""
     reward_steps: int = 1000
     """Gradient steps of each head of the reward model."""
-    practice: int = 2500
+    practice: int = 5000
     """Control ticks of practice, ten in a second of the robot's time."""
     episodes: int = 25
     """Evaluation episodes of each task, before and after, from seeds that nothing else uses."""
