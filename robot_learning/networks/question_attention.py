@@ -85,7 +85,9 @@ class QuestionAttention(nn.Module):
     def _tokens(self, maps: Tensor) -> Tensor:
         """`(B, cameras h w, width)`."""
         height, width = maps.shape[-2:]
-        cells = (maps.flatten(3).transpose(2, 3) - self.mean) / self.scale  # (B, cameras, h w, channels)
+        weight = self.token.weight / self.scale  # the scales of the inputs are folded in: the maps are large
+        bias = self.token.bias - weight @ self.mean
+        cells = (weight @ maps.flatten(3)).transpose(2, 3) + bias  # (B, cameras, h w, width)
         place = position_code(height, width, self.width).to(cells)
-        tokens: Tensor = self.norm(self.token(cells) + place + self.camera[:, None])
+        tokens: Tensor = self.norm(cells + place + self.camera[:, None])
         return tokens.flatten(1, 2)

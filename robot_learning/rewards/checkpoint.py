@@ -110,7 +110,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _build(data: dict[str, Any], weights: dict[str, Tensor]) -> EmbeddedReward:
-    config = EmbeddedConfig(**_tuples(data["network"]))
+    config = EmbeddedConfig(**{"fine": False, **_tuples(data["network"])})  # folders of before do not name it
     questions = [Question(entry["text"], tuple(entry["wordings"])) for entry in data["questions"]]
     book = make_book(questions, weights[VECTORS].numpy())
     if len(book.vectors) != len(book.wordings):

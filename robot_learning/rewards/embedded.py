@@ -1,6 +1,6 @@
 """The embedded reward model: frozen image features, a frozen sentence embedding and a small trained head; no download.
 
-Features are EfficientNet-Lite0's (ImageNet), embeddings all-MiniLM-L6-v2's; only `QuestionAttention` (75 500 parameters)
+Features are EfficientNet-Lite0's (ImageNet), embeddings all-MiniLM-L6-v2's; only `QuestionAttention` (83 200 parameters)
 is trained, once for each fold of the data, and the mean of the heads' logits answers. It knows what it was trained on, and is
 no large vision-language model: see docs/rewards.md.
 """
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robot_learning.networks.efficientnet import CHANNELS, EfficientNetLite0, load_efficientnet_lite0
+from robot_learning.networks.efficientnet import CHANNELS, FINE_CHANNELS, EfficientNetLite0, load_efficientnet_lite0
 from robot_learning.networks.language import WIDTH, embed_sentences
 from robot_learning.networks.question_attention import QuestionAttention
 from robot_learning.rewards.metrics import sigmoid
@@ -34,6 +34,8 @@ class EmbeddedConfig:
     """Cameras it looks through."""
     image_size: int = 160
     """Height and width that pictures are resized to [pixel]."""
+    fine: bool = True
+    """Use the features of stride 8 beside those of stride 16: a centimetre at a metre is two pixels."""
     width: int = 48
     """Width of a token."""
     queries: int = 4
@@ -60,7 +62,7 @@ class Calibration:
 
 
 class FeatureExtractor:
-    """Pictures to feature maps `(B, cameras, 112, h, w)` float32; the backbone is loaded with the first picture."""
+    """Pictures to feature maps `(B, cameras, channels, h, w)` float32; the backbone is loaded with the first picture."""
 
     def __init__(self, config: EmbeddedConfig) -> None:
         self.config = config
@@ -81,13 +83,15 @@ class FeatureExtractor:
         by_camera = []
         for batch in images:
             sized = torch.from_numpy(np.ascontiguousarray(self.resize(batch)))
-            by_camera.append(torch.cat([self._backbone(part) for part in sized.split(BATCH)]))
+            look = self._backbone.both_scales if self.config.fine else self._backbone
+            by_camera.append(torch.cat([look(part) for part in sized.split(BATCH)]))
         return torch.stack(by_camera, dim=1)
 
 
 def new_head(config: EmbeddedConfig) -> QuestionAttention:
     """An untrained head of the configured shape."""
-    return QuestionAttention(CHANNELS, WIDTH, len(config.cameras), config.width, config.queries, config.hidden)
+    channels = CHANNELS + FINE_CHANNELS if config.fine else CHANNELS
+    return QuestionAttention(channels, WIDTH, len(config.cameras), config.width, config.queries, config.hidden)
 
 
 class EmbeddedReward:
@@ -155,7 +159,7 @@ class EmbeddedReward:
 
     @torch.no_grad()
     def logits(self, maps: Tensor) -> np.ndarray:
-        """Mean logits `(B, Q)` of the heads for maps `(B, cameras, 112, h, w)`, of the canonical questions."""
+        """Mean logits `(B, Q)` of the heads for maps `(B, cameras, channels, h, w)`, of the canonical questions."""
         return torch.stack([head(maps, self._asked) for head in self.heads]).mean(dim=0).numpy()
 
 

@@ -7,6 +7,8 @@ the calibration, the threshold and the figures in the model card.
 
 from __future__ import annotations
 
+import copy
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -50,6 +52,8 @@ class HeadTraining:
     """Heads, each trained without one part of the episodes; they answer together."""
     false_positive_rate: float = 0.01
     """Wanted share of "no" frames that are answered yes, on episodes not trained on."""
+    changed_false_positive_rate: float = 0.03
+    """The same of their changed copies, which are harder than most of what the robot will see."""
     answered_weight: int = 10
     """A picture that was answered by itself (of no episode) is drawn as often as so many frames of an episode."""
     seed: int = 0
@@ -89,8 +93,11 @@ def train_heads(
     config: EmbeddedConfig,
     training: HeadTraining,
     report: Report = lambda step, words: None,
+    start: Sequence[QuestionAttention] = (),
 ) -> TrainedHeads:
     """Train all heads; `report(steps done, words)` is called now and then.
+
+    They begin anew, or as copies of those of `start`, which must have been held out from the same folds (`folds_key`).
 
     Raises:
         LabelError: a question has only one answer, or there are fewer episodes than folds.
@@ -101,14 +108,17 @@ def train_heads(
     heads = []
     for part in range(training.folds):
         seen, unseen = seen_by(parts, part, training.answered_weight), np.flatnonzero(parts == part)
-        words, start = f"head {part + 1} of {training.folds}", part * training.steps
-        head = new_head_for(data, seen, book, config, training.seed + 1000 * part)
-        for step, loss in optimise(head, data, seen, book, training, training.seed + 1000 * part):
-            report(start + step, f"{words}, loss {loss:.3f}")
+        words, before = f"head {part + 1} of {training.folds}", part * training.steps
+        seed = training.seed + 1000 * part
+        head = copy.deepcopy(start[part]) if start else new_head_for(data, seen, book, config, seed)
+        head.requires_grad_(True)
+        for step, loss in optimise(head, data, seen, book, training, seed):
+            report(before + step, f"{words}, loss {loss:.3f}")
         held_out[unseen] = answers(head, data.maps, unseen, book)
         heads.append(head)
     judged = parts != ALWAYS
-    calibration = calibrate(held_out[judged], data.labels[judged], training.false_positive_rate)
+    wanted = training.false_positive_rate, training.changed_false_positive_rate
+    calibration = calibrate(held_out[judged], data.labels[judged], *wanted)
     return TrainedHeads(heads, calibration, held_out)
 
 
@@ -149,6 +159,13 @@ def fold_of(data: LabelledMaps, folds: int, rng: np.random.Generator) -> np.ndar
     parts = np.full(len(data.episodes), ALWAYS, np.int64)
     parts[own] = fold[place]
     return parts
+
+
+def folds_key(data: LabelledMaps, training: HeadTraining) -> str:
+    """A name that changes with what each head was held out from: the frames of episodes, their labels and the folds."""
+    own = data.episodes != ALWAYS
+    parts = fold_of(data, training.folds, np.random.default_rng(training.seed))[own]
+    return hashlib.sha256(parts.tobytes() + data.episodes[own].tobytes() + data.labels[own].tobytes()).hexdigest()[:24]
 
 
 def new_head_for(
@@ -232,20 +249,25 @@ def answers(
     return out
 
 
-def calibrate(logits: np.ndarray, labels: np.ndarray, false_positive_rate: float) -> Calibration:
+def calibrate(
+    logits: np.ndarray, labels: np.ndarray, false_positive_rate: float, changed_rate: float = 0.03
+) -> Calibration:
     """Slopes, offsets and thresholds from the logits `(N, V, Q)` of frames not trained on; labels `(N, Q)`.
 
-    Changed copies count like the pictures themselves, as the robot will not see the very same scene again. Each question has a
-    slope and an offset of its own, drawn to those of all questions. The thresholds are for all questions together, since one
-    question has few episodes, and never on the other side of a half.
+    Each question has a slope and an offset of its own, drawn to those of all questions, from changed copies as from the pictures
+    themselves, as the robot will not see the very same scene again. The thresholds are for all questions together, since one
+    question has few episodes: at most `false_positive_rate` of the pictures and `changed_rate` of the copies are answered
+    wrongly, and they are never on the other side of a half.
     """
     every = np.broadcast_to(labels[:, None], logits.shape)
     pooled = platt(logits.ravel(), every.ravel())
     own = [platt(logits[..., q].ravel(), every[..., q].ravel(), pooled, OWN_FRAMES) for q in range(logits.shape[-1])]
     plain = Calibration(tuple(slope for slope, _ in own), tuple(offset for _, offset in own))
     p = plain.probability(logits)
-    return replace(
-        plain,
-        threshold=max(0.5, threshold_for(p.ravel(), every.ravel(), false_positive_rate)),
-        no_threshold=min(0.5, no_threshold_for(p.ravel(), every.ravel(), false_positive_rate)),
-    )
+    yes, no = [0.5], [0.5]
+    for part, rate in ((slice(0, 1), false_positive_rate), (slice(1, None), changed_rate)):
+        if p[:, part].size:
+            found = p[:, part].ravel(), every[:, part].ravel(), rate
+            yes.append(threshold_for(*found))
+            no.append(no_threshold_for(*found))
+    return replace(plain, threshold=max(yes), no_threshold=min(no))

@@ -177,6 +177,7 @@ def _key(frames: Frames | AnsweredFrames, config: EmbeddedConfig, augmentation: 
         "names": [w.picture for w in frames.dataset.wanted] if isinstance(frames, AnsweredFrames) else [],
         "cameras": config.cameras,
         "size": config.image_size,
+        "fine": config.fine,
         "augmentation": asdict(augmentation),
         "seed": seed,
     }

@@ -13,6 +13,7 @@ import tyro
 
 from robot_learning import paths
 from robot_learning.envs.tasks import TASKS
+from robot_learning.networks.question_attention import QuestionAttention
 from robot_learning.rewards import (
     AugmentationConfig,
     EmbeddedConfig,
@@ -21,13 +22,14 @@ from robot_learning.rewards import (
     LabelError,
     Question,
     load_questions,
+    load_reward,
     quality,
     save_reward,
     train_heads,
 )
 from robot_learning.rewards.embedded import make_book
 from robot_learning.rewards.questions import QuestionBook
-from robot_learning.rewards.training import ALWAYS, LabelledMaps, TrainedHeads
+from robot_learning.rewards.training import ALWAYS, LabelledMaps, TrainedHeads, folds_key
 from robot_learning.training.progress import ProgressBar
 from robot_learning.training.reward_frames import AnsweredFrames, Frames, answered_frames, choose_frames, make_maps
 from robot_learning.training.reward_labels import SOURCES
@@ -54,10 +56,12 @@ class RewardRun:
     margin: float = 0.0
     """Leave out simulated frames that things so far elsewhere would turn from a yes into a no [m]. What is clearly a yes is then
     told from every no, so that practice ends with a little more than enough: no picture shows the last millimetre."""
+    start: Path | None = None
+    """Go on from this reward model, trained on the same data with the same seed: a few hundred steps learn new answers."""
     stride: int = 1
     """Use every n-th labelled frame."""
     frames: int = 6000
-    """Use at most so many frames, evenly chosen (a frame takes 22 kB in memory for each copy and camera)."""
+    """Use at most so many frames, evenly chosen (a frame takes 54 kB in memory for each copy and camera)."""
     episodes: int = 3
     """With no --ask: learn questions that so many episodes answer with yes, and as many with no."""
     cache: Path | None = None
@@ -74,21 +78,36 @@ def train_reward(run: RewardRun) -> EmbeddedReward:
     """Train, write `run.output`, and return the model.
 
     Raises:
-        LabelError: the labels cannot teach the questions. QuestionError: a question is not in the file.
+        LabelError: the labels cannot teach the questions, or `run.start` learned from others.
+        QuestionError: a question is not in the file. RewardCheckpointError: `run.start` is no reward model.
         DatasetError, MissingWeightsError: a dataset or a package is missing.
     """
     begun = time.process_time()
     book, chosen = labelled(run)
     data = features_of(run, [*chosen, *answered_frames(run.uncertain, book)])
+    start = heads_of(run.start, run, book, data) if run.start else []
     seconds = {"features": time.process_time() - begun}
     steps = run.training.steps * run.training.folds
     with ProgressBar("train", steps, "steps") as bar:
-        trained = train_heads(data, book, run.network, run.training, bar.update)
+        trained = train_heads(data, book, run.network, run.training, bar.update, start)
     seconds["heads"] = time.process_time() - begun - seconds["features"]
     facts = facts_of(run, book, data, trained, seconds)
     model = EmbeddedReward(run.network, book, trained.heads, trained.calibration, facts)
     save_reward(run.output, model)
     return model
+
+
+def heads_of(start: Path, run: RewardRun, book: QuestionBook, data: LabelledMaps) -> list[QuestionAttention]:
+    """The heads of a model to go on from, each held out from the fold it will be held out from again. Raises `LabelError`."""
+    model = load_reward(start)
+    if not isinstance(model, EmbeddedReward) or model.config != run.network or model.questions != book.texts:
+        raise LabelError(f"{start}: expected an embedded model of the same shape and questions to go on from")
+    if model.facts.get("folds") != folds_key(data, run.training):
+        raise LabelError(
+            f"{start}: it was trained on other data, labels or folds than these, so that no episode is sure to be unseen by it; "
+            "train with the datasets, frames, folds and seed of then, and only new --uncertain answers, or without --start"
+        )
+    return [head for head in model.heads if isinstance(head, QuestionAttention)]
 
 
 def features_of(run: RewardRun, chosen: Sequence[Frames | AnsweredFrames]) -> LabelledMaps:
@@ -152,6 +171,7 @@ def facts_of(
         "calibration error, held out": f"{pooled.calibration_error:.3f}",
         "CPU seconds": f"{seconds['features']:.0f} features, {seconds['heads']:.0f} heads",
         "seed": run.training.seed,
+        "folds": folds_key(data, run.training),
         "quality": {**each, "all": pooled.to_dict()},
     }
 

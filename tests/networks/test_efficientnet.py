@@ -8,6 +8,8 @@ from robot_learning.networks.efficientnet import (
     DISTRIBUTION,
     EPSILON,
     FILE,
+    FINE_BLOCK,
+    FINE_CHANNELS,
     EfficientNetLite0,
     load_efficientnet_lite0,
     same_padding,
@@ -59,6 +61,25 @@ def test_folding_the_norms_changes_nothing(network: EfficientNetLite0, size: tup
 @pytest.mark.parametrize(("size", "map_size"), [((96, 96), (6, 6)), ((160, 160), (10, 10)), ((97, 130), (7, 9))])
 def test_one_cell_for_16_pixels(network: EfficientNetLite0, size: tuple[int, int], map_size: tuple[int, int]) -> None:
     assert network(images(1, *size)).shape == (1, 112, *map_size)
+
+
+@pytest.mark.parametrize(("size", "map_size"), [((160, 160), (10, 10)), ((97, 130), (7, 9)), ((88, 88), (6, 6))])
+def test_both_scales_share_their_cells(
+    network: EfficientNetLite0, size: tuple[int, int], map_size: tuple[int, int]
+) -> None:
+    batch = images(1, *size)
+    maps = network.both_scales(batch)
+    assert maps.shape == (1, 112 + FINE_CHANNELS, *map_size)
+    torch.testing.assert_close(maps[:, :112], network(batch))
+
+
+def test_the_fine_scale_tells_the_quarters_of_a_cell_apart(network: EfficientNetLite0) -> None:
+    batch = images(1, 64, 64)
+    fine = network.both_scales(batch)[0, 112:].reshape(40, 2, 2, 4, 4)  # channel, quarter, cell
+    x = network.stem((batch.permute(0, 3, 1, 2).float() - 127) / 128).clamp(0, 6)
+    for block in network.blocks[: FINE_BLOCK + 1]:
+        x = block(x)
+    torch.testing.assert_close(fine[:, 0, 1], x[0, :, 0::2, 1::2], atol=1e-4, rtol=1e-4)
 
 
 def test_pictures_do_not_depend_on_their_company(network: EfficientNetLite0) -> None:

@@ -20,7 +20,7 @@ from robot_learning.rewards import (
 from robot_learning.rewards.embedded import new_head
 from tests.rewards.worlds import QUESTIONS, book
 
-CONFIG = EmbeddedConfig(cameras=("front", "wrist"), image_size=32, width=16, queries=2, hidden=24)
+CONFIG = EmbeddedConfig(cameras=("front", "wrist"), image_size=32, fine=False, width=16, queries=2, hidden=24)
 
 
 def fake_features(images: list[np.ndarray]) -> Tensor:
@@ -137,6 +137,16 @@ def test_saving_again_replaces(model: EmbeddedReward, tmp_path: Path) -> None:
     save_reward(tmp_path / "reward", model)
     assert load_reward(tmp_path / "reward").facts == {"data": "y"}
     assert [path.name for path in tmp_path.iterdir()] == ["reward"]
+
+
+def test_folders_of_before_the_fine_features_have_none(model: EmbeddedReward, tmp_path: Path) -> None:
+    file = save_reward(tmp_path / "reward", model) / "config.json"
+    config = json.loads(file.read_text())
+    del config["network"]["fine"]
+    file.write_text(json.dumps(config))
+    loaded = load_reward(tmp_path / "reward")
+    assert isinstance(loaded, EmbeddedReward)
+    assert not loaded.config.fine
 
 
 def test_the_folder_holds_a_card_and_nothing_pickled(model: EmbeddedReward, tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ from robot_learning.rewards.training import (
     calibrate,
     class_pools,
     fold_of,
+    folds_key,
     seen_by,
 )
 from tests.rewards.worlds import book, labelled_maps
 
-CONFIG = EmbeddedConfig(width=16, queries=2, hidden=24)
+CONFIG = EmbeddedConfig(fine=False, width=16, queries=2, hidden=24)
 TRAINING = HeadTraining(steps=120, batch=24, folds=2, learning_rate=5e-3)
 
 
@@ -39,9 +40,26 @@ def test_there_is_a_head_for_each_fold(trained: TrainedHeads) -> None:
 
 def test_the_threshold_keeps_to_the_wanted_rate(trained: TrainedHeads) -> None:
     data = labelled_maps(episodes=24)
-    answers = trained.calibration.probability(trained.held_out)
-    labels = np.broadcast_to(data.labels[:, None], answers.shape)
-    assert (answers[labels == 0] >= trained.calibration.threshold).mean() <= TRAINING.false_positive_rate
+    said = trained.calibration.probability(trained.held_out) >= trained.calibration.threshold
+    assert said[:, 0][data.labels == 0].mean() <= TRAINING.false_positive_rate
+    assert said[:, 1][data.labels == 0].mean() <= TRAINING.changed_false_positive_rate
+
+
+def logits_of(no: tuple[float, float], yes: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Logits `(200, 2, 1)`, the pictures at random and all of their copies moved up by 2, and labels."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.array([0, 1], np.int8), 100)[:, None]
+    pictures = np.where(labels == 0, rng.normal(*no, (200, 1)), rng.normal(*yes, (200, 1)))
+    return np.stack([pictures, pictures + 2], axis=1).astype(np.float32), labels
+
+
+@pytest.mark.parametrize(("rate", "changed_rate"), [(0.05, 1.0), (1.0, 0.05)])
+def test_pictures_and_copies_each_keep_to_their_rate(rate: float, changed_rate: float) -> None:
+    logits, labels = logits_of((-1.0, 2.0), (2.0, 2.0))
+    calibration = calibrate(logits, labels, rate, changed_rate)
+    said = calibration.probability(logits) >= calibration.threshold
+    copy = int(changed_rate < rate)
+    assert said[:, copy][labels == 0].mean() == pytest.approx(0.05, abs=0.011)
 
 
 def test_a_question_without_frames_is_calibrated_like_the_others() -> None:
@@ -112,6 +130,29 @@ def test_pictures_answered_by_themselves_are_in_no_fold() -> None:
     np.testing.assert_array_equal(parts[:-4], fold_of(labelled_maps(), 3, np.random.default_rng(0)))
 
 
+def test_heads_go_on_from_where_they_were(trained: TrainedHeads) -> None:
+    data, still = labelled_maps(episodes=24), replace(TRAINING, steps=1, learning_rate=1e-9)
+    again = train_heads(data, book(), CONFIG, still, start=trained.heads)
+    np.testing.assert_allclose(again.held_out, trained.held_out, atol=1e-3)
+
+
+def test_going_on_leaves_the_first_heads_alone(trained: TrainedHeads) -> None:
+    before = [head.out.weight.clone() for head in trained.heads]
+    train_heads(labelled_maps(episodes=24), book(), CONFIG, replace(TRAINING, steps=3), start=trained.heads)
+    assert all(torch.equal(a, head.out.weight) for a, head in zip(before, trained.heads, strict=True))
+
+
+def test_answered_pictures_do_not_change_the_folds() -> None:
+    assert folds_key(with_answered_pictures(), TRAINING) == folds_key(labelled_maps(), TRAINING)
+
+
+@pytest.mark.parametrize("change", ["folds", "label"])
+def test_other_folds_have_another_key(change: str) -> None:
+    data, training = labelled_maps(), replace(TRAINING, folds=3 if change == "folds" else 2)
+    data.labels[0, 0] = 1 if change == "label" else data.labels[0, 0]
+    assert folds_key(data, training) != folds_key(labelled_maps(), TRAINING)
+
+
 def test_every_head_learns_from_them_many_times() -> None:
     parts = np.array([0, 1, 0, ALWAYS])
     assert seen_by(parts, 0, weight=3).tolist() == [1, 3, 3, 3]
@@ -119,8 +160,8 @@ def test_every_head_learns_from_them_many_times() -> None:
 
 def test_they_are_judged_by_no_head_and_calibrate_nothing() -> None:
     training = HeadTraining(steps=3, folds=2, batch=8, answered_weight=0)
-    without = train_heads(labelled_maps(), book(), EmbeddedConfig(width=16, queries=2, hidden=16), training)
-    trained = train_heads(with_answered_pictures(), book(), EmbeddedConfig(width=16, queries=2, hidden=16), training)
+    without = train_heads(labelled_maps(), book(), CONFIG, training)
+    trained = train_heads(with_answered_pictures(), book(), CONFIG, training)
     assert trained.calibration == without.calibration
     assert not trained.held_out[-4:].any()
 

@@ -69,6 +69,19 @@ def test_it_tells_open_from_closed_on_new_episodes(model: EmbeddedReward, tmp_pa
     assert (result.episodes, result.done) == (4, 4)
 
 
+def test_it_goes_on_from_a_model_of_the_same_data(model: EmbeddedReward, run: RewardRun, tmp_path: Path) -> None:
+    few = replace(run.training, steps=1, learning_rate=1e-9)
+    again = train_reward(replace(run, start=run.output, output=tmp_path / "again", training=few))
+    assert again.facts["quality"][OPEN]["auc"] == pytest.approx(model.facts["quality"][OPEN]["auc"], abs=1e-3)
+
+
+def test_it_does_not_go_on_from_one_of_other_folds(model: EmbeddedReward, run: RewardRun, tmp_path: Path) -> None:
+    assert model.facts["folds"]
+    other = replace(run.training, folds=3)
+    with pytest.raises(LabelError, match="trained on other data, labels or folds"):
+        train_reward(replace(run, start=run.output, output=tmp_path / "again", training=other))
+
+
 def test_any_wording_will_do(model: EmbeddedReward, recorded: Path) -> None:
     pictures = {"front": Dataset(recorded).images("observation.images.front", np.arange(LENGTH))}
     opened = np.asarray(model.probability(pictures, "has the drawer been pulled open?"))
@@ -116,7 +129,7 @@ def test_features_are_computed_once(recorded: Path, tmp_path: Path, monkeypatch:
 def test_maps_have_the_picture_and_two_copies(recorded: Path) -> None:
     chosen = choose_frames([recorded], make_book(known_questions(None)), stride=8)
     data = make_maps(chosen, EmbeddedConfig(image_size=64), AugmentationConfig(copies=1))
-    assert data.maps.shape == (6, 3, 1, 112, 4, 4)
+    assert data.maps.shape == (6, 3, 1, 272, 4, 4)
 
 
 def test_datasets_keep_their_episodes_apart(recorded: Path) -> None:
