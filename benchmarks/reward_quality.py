@@ -43,7 +43,7 @@ PAIRS = (
     ("rotate_left", "rotate_right"),
 )
 TEST_SEED = 700_000
-ANSWERED = {"steps": 300, "learning_rate": 5e-4, "answered_weight": 50}  # how it goes on with answers
+ANSWER_RATE, ANSWER_WEIGHT = 5e-4, 50  # how it goes on with answers
 KEPT = "result.json"
 RESULT_NEUTRAL = ("folder", "output", "json", "seeds")  # settings that do not change a seed's result
 
@@ -91,7 +91,9 @@ def adapt(
             uncertain=(kept,),
             start=run.output,
             output=folder / f"model_{condition}",
-            training=replace(run.training, **ANSWERED),
+            training=replace(
+                run.training, steps=args.answer_steps, learning_rate=ANSWER_RATE, answered_weight=ANSWER_WEIGHT
+            ),
         )
         found[condition] = count, train_reward(again)
     return found
@@ -109,7 +111,13 @@ def measure(args: argparse.Namespace, folder: Path, seed: int) -> dict[str, Any]
         cache=folder / "features",
         tolerance=args.tolerance,
         network=EmbeddedConfig(cameras=tuple(args.cameras), image_size=args.model_size, fine=not args.coarse),
-        training=HeadTraining(steps=args.steps, folds=args.folds, seed=seed),
+        training=HeadTraining(
+            steps=args.steps,
+            folds=args.folds,
+            false_positive_rate=args.rate,
+            changed_false_positive_rate=2 * args.rate,
+            seed=seed,
+        ),
     )
     model = load_reward(args.model) if args.model else train_reward(run)
     assert isinstance(model, EmbeddedReward)
@@ -165,6 +173,9 @@ def main() -> None:
     parser.add_argument("--coarse", action="store_true", help="only features of stride 16")
     parser.add_argument("--steps", type=int, default=1500, help="gradient steps of each head")
     parser.add_argument("--folds", type=int, default=3, help="heads")
+    parser.add_argument(
+        "--rate", type=float, default=0.02, help="false positives wanted held out; of changed copies, twice"
+    )
     parser.add_argument("--tolerance", type=float, default=0.0, help="of the labels in training [m]")
     parser.add_argument("--clone-steps", type=int, default=600, help="gradient steps of the policies that are watched")
     parser.add_argument("--episodes", type=int, default=10, help="episodes watched for each task")
@@ -175,6 +186,7 @@ def main() -> None:
     parser.add_argument(
         "--answer-episodes", type=int, default=2, help="episodes of each task that they are chosen from"
     )
+    parser.add_argument("--answer-steps", type=int, default=300, help="gradient steps of each head on from there")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--model", type=Path, help="judge this reward model instead of training one")
     parser.add_argument("--folder", type=Path, help="keep and reuse data, features and results here")

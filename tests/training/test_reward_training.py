@@ -102,7 +102,7 @@ def test_the_card_tells_the_errors(model: EmbeddedReward, run: RewardRun) -> Non
 
 
 def test_the_page_shows_mistakes(model: EmbeddedReward, recorded: Path, tmp_path: Path) -> None:
-    wrong = replace(model.calibration, offsets=(90.0, 90.0))
+    wrong = replace(model.calibration, offsets=(99.0, 99.0))
     stubborn = EmbeddedReward(model.config, model.book, list(model.heads), wrong)  # type: ignore[arg-type]
     result = evaluate_reward(stubborn, [recorded], worst=3)
     assert len(result.mistakes) == 3
