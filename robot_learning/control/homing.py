@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,20 +11,26 @@ from robot_learning.control.rotations import wrap_angle
 
 STIR_TICKS, STIR_HEIGHT = 30, 0.05  # [m]
 REACHED, YAW_REACHED = 0.01, 0.05  # [m], [rad]
-CLEAR = 0.08  # so far below its goal the hand rises before it moves sideways: out of drawer and shelf first [m]
+CLEAR = 0.08  # so far below its way the hand rises before it moves sideways: out of drawer and shelf first [m]
+SPREAD, YAW_SPREAD = (0.10, 0.20, 0.06), 0.4  # half ranges of where episodes begin, about home [m], [rad]
 
 
 @dataclass(frozen=True)
 class Home:
-    """Where the tool centre point shall be between episodes, in base: `position` (3,) [m] and `yaw` [rad]."""
+    """Where the tool centre point shall be between episodes, in base: `position` (3,) [m] and `yaw` [rad].
+
+    `travel` is the height at which it moves sideways [m]; None: that of the position.
+    """
 
     position: tuple[float, float, float]
     yaw: float = 0.0
+    travel: float | None = None
 
-    def scattered(self, rng: np.random.Generator) -> Home:
-        """A home some centimetres away, so that episodes do not all begin alike."""
-        x, y, z = np.array(self.position) + rng.uniform(-0.04, 0.04, 3) * (1, 2, 1)
-        return Home((float(x), float(y), float(z)), self.yaw + float(rng.uniform(-0.3, 0.3)))
+    def scattered(self, rng: np.random.Generator, spread: Sequence[float] = SPREAD) -> Home:
+        """A home within `spread` (3,) [m] of this one: a policy learns in practice from where its episodes begin."""
+        x, y, z = np.array(self.position) + rng.uniform(-1.0, 1.0, 3) * spread
+        turn = float(rng.uniform(-YAW_SPREAD, YAW_SPREAD))
+        return Home((float(x), float(y), float(z)), self.yaw + turn, max(self.position[2], float(z)))
 
     def action(self, tcp: np.ndarray, yaw: float, scale: np.ndarray) -> np.ndarray | None:
         """The next action `(5,)` in [-1, 1] from the tool centre point `tcp` `(3,)` [m] and its `yaw` [rad]; None when there.
@@ -35,8 +42,9 @@ class Home:
         turn = float(wrap_angle(self.yaw - yaw))
         if np.linalg.norm(step) < REACHED and abs(turn) < YAW_REACHED:
             return None
-        if step[2] > CLEAR:
-            step[:2] = 0.0
+        rise = (self.position[2] if self.travel is None else self.travel) - tcp[2]
+        if rise > CLEAR and np.linalg.norm(step[:2]) > REACHED:
+            step[:] = 0.0, 0.0, rise
         move = np.clip(np.append(step, turn) / scale[:4], -1, 1)
         return np.append(move, -1.0).astype(np.float32)
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from std_msgs.msg import String
 
-from robot_learning.control.homing import Home
+from robot_learning.control.homing import SPREAD, Home
 from robot_learning.envs.tasks import instruction_of
 from robot_learning.errors import UserError
 from robot_learning.nodes.base import ERROR, OK, SECOND, WARN, NodeConfig, RobotNode, latched
@@ -57,7 +57,9 @@ class Config(NodeConfig):
     linger: int = 5
     """Control ticks that an episode goes on after success: a clone of one that ends at the threshold stops just before it."""
     home: tuple[float, ...] = (0.40, 0.0, 0.24)
-    """Where the tool goes between episodes, in base [m]; some centimetres of scatter are added."""
+    """Where the tool goes between episodes, in base [m]."""
+    spread: tuple[float, ...] = SPREAD
+    """Half ranges about home of where episodes begin [m]: a policy learns in practice from where its episodes begin."""
     retries: int = 2
     """Failures in a row at one task after which the next has its turn."""
     stir_after: int = 4
@@ -104,10 +106,17 @@ class Practice(RobotNode[Config]):
         config = self.config
         if not config.run:
             raise ParameterError("practice: the parameter run is empty; give it the folder of the run")
-        if len(config.home) != 3 or min(config.steps, config.episode_ticks, config.retries, config.stir_after) < 1:
+        if (
+            len(config.home) != 3
+            or len(config.spread) != 3
+            or min(config.steps, config.episode_ticks, config.retries, config.stir_after) < 1
+        ):
+            found = (
+                f"{list(config.home)}, {list(config.spread)}, {config.steps}, {config.episode_ticks}, {config.retries}"
+            )
             raise ParameterError(
-                "practice: home takes three numbers, and steps, episode_ticks, retries and stir_after are at least 1; found "
-                f"{list(config.home)}, {config.steps}, {config.episode_ticks}, {config.retries} and {config.stir_after}"
+                "practice: home and spread take three numbers, and steps, episode_ticks, retries and stir_after are at least "
+                f"1; found {found} and {config.stir_after}"
             )
         self._log_book = PracticeLog(Path(config.run).expanduser())
         instructions = [instruction_of(task) for task in config.tasks]
@@ -208,7 +217,7 @@ class Practice(RobotNode[Config]):
             self._say(OK, "stirring the scene")
             self._arm.stir(rng)
         x, y, z = config.home
-        self._arm.go_home(Home((x, y, z)).scattered(rng))
+        self._arm.go_home(Home((x, y, z)).scattered(rng, config.spread))
         return before
 
     def _ask_a_person(self) -> None:

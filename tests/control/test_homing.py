@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from robot_learning.control.homing import STIR_HEIGHT, Home, Stirring
+from robot_learning.control.homing import SPREAD, STIR_HEIGHT, Home, Stirring
 
 SCALE = np.array([0.03, 0.03, 0.03, 0.25, 0.5])
 
@@ -38,12 +38,20 @@ def test_it_turns_the_short_way_round() -> None:
     assert action is not None and action[3] < 0
 
 
-def test_homes_are_scattered_by_centimetres() -> None:
+def test_episodes_begin_all_over_the_spread() -> None:
     rng = np.random.default_rng(0)
     homes = np.array([Home((0.4, 0.0, 0.24)).scattered(rng).position for _ in range(200)])
-    assert (np.abs(homes - (0.4, 0.0, 0.24)).max(axis=0) <= [0.04, 0.08, 0.04]).all() and (
-        homes.std(axis=0) > 0.01
-    ).all()
+    away = np.abs(homes - (0.4, 0.0, 0.24)).max(axis=0) / SPREAD
+    assert (away <= 1.0).all() and (away > 0.9).all()
+
+
+def test_a_low_home_is_reached_from_above() -> None:
+    home = Home((0.4, 0.0, 0.24)).scattered(np.random.default_rng(0))
+    assert home.position[2] < 0.24
+    way = walk(home, np.array([0.6, -0.3, 0.0]), 0.0)
+    low = [tcp for tcp, _ in way if tcp[2] < 0.15]
+    assert np.allclose(np.array(low)[:, :2], [0.6, -0.3])
+    assert way[-1][0] == pytest.approx(home.position, abs=0.01)
 
 
 def test_stirring_stays_low_and_within_the_actions() -> None:
