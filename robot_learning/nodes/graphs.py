@@ -280,6 +280,7 @@ def _practice_nodes(values: Values) -> list[Process]:
         "run": run,
         "tasks": tasks,
         "steps": _number(values, "steps", int),
+        "episode_ticks": _number(values, "episode_ticks", int),
         "seed": _number(values, "seed", int) if simulated else 0,
     }
     if simulated:
@@ -364,6 +365,7 @@ GRAPHS: dict[str, Graph] = {
                     "open_drawer,close_drawer",
                 ),
                 Argument("steps", "Control ticks to practise for in all", "30000"),
+                Argument("episode_ticks", "Control ticks after which an attempt has failed", "100"),
                 Argument("explore", "Share of the episodes with noise on the policy's actions", "0.5"),
                 Argument(
                     "learn",

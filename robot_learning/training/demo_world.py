@@ -20,6 +20,7 @@ from robot_learning.training.progress import Preparation, ProgressBar
 from robot_learning.training.self_imitation import PRACTICE, from_clone, practise
 
 ROBOT = "ur5e_2f85"
+EPISODE = 70  # control ticks of an attempt; demonstrations take some 45
 RECENT = 20  # episodes that the success shown in the progress bar is taken over
 FAST = {"lockstep": "true", "real_time_factor": "0", "bags": "false"}
 """As fast as the machine can, with time waiting at each tick: a slow machine takes longer, and nothing else changes."""
@@ -68,7 +69,7 @@ class OneProcess:
             config,
             tasks=tuple(tasks),
             seed=seed,
-            autonomy=Autonomy(reset_free=True, reward=str(reward), furniture=furniture),
+            autonomy=Autonomy(reset_free=True, reward=str(reward), furniture=furniture, episode_steps=EPISODE),
         )
         if not practise(config, resume=True).finished:
             raise KeyboardInterrupt
@@ -168,6 +169,7 @@ def practice_arguments(
         "steps": str(steps),
         "seed": str(seed),
         "furniture": str(furniture),
+        "episode_ticks": str(EPISODE),
         **FAST,
     }
 
