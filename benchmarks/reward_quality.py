@@ -43,7 +43,7 @@ PAIRS = (
     ("rotate_left", "rotate_right"),
 )
 TEST_SEED = 700_000
-ANSWERED = {"steps": 300, "learning_rate": 5e-4, "answered_weight": 50}  # how it goes on with answers
+ANSWER_RATE, ANSWER_WEIGHT = 5e-4, 50  # how it goes on with answers
 KEPT = "result.json"
 RESULT_NEUTRAL = ("folder", "output", "json", "seeds")  # settings that do not change a seed's result
 
@@ -91,7 +91,9 @@ def adapt(
             uncertain=(kept,),
             start=run.output,
             output=folder / f"model_{condition}",
-            training=replace(run.training, **ANSWERED),
+            training=replace(
+                run.training, steps=args.answer_steps, learning_rate=ANSWER_RATE, answered_weight=ANSWER_WEIGHT
+            ),
         )
         found[condition] = count, train_reward(again)
     return found
@@ -175,6 +177,7 @@ def main() -> None:
     parser.add_argument(
         "--answer-episodes", type=int, default=2, help="episodes of each task that they are chosen from"
     )
+    parser.add_argument("--answer-steps", type=int, default=300, help="gradient steps of each head on from there")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--model", type=Path, help="judge this reward model instead of training one")
     parser.add_argument("--folder", type=Path, help="keep and reuse data, features and results here")
