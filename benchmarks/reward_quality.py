@@ -111,7 +111,13 @@ def measure(args: argparse.Namespace, folder: Path, seed: int) -> dict[str, Any]
         cache=folder / "features",
         tolerance=args.tolerance,
         network=EmbeddedConfig(cameras=tuple(args.cameras), image_size=args.model_size, fine=not args.coarse),
-        training=HeadTraining(steps=args.steps, folds=args.folds, seed=seed),
+        training=HeadTraining(
+            steps=args.steps,
+            folds=args.folds,
+            false_positive_rate=args.rate,
+            changed_false_positive_rate=2 * args.rate,
+            seed=seed,
+        ),
     )
     model = load_reward(args.model) if args.model else train_reward(run)
     assert isinstance(model, EmbeddedReward)
@@ -167,6 +173,9 @@ def main() -> None:
     parser.add_argument("--coarse", action="store_true", help="only features of stride 16")
     parser.add_argument("--steps", type=int, default=1500, help="gradient steps of each head")
     parser.add_argument("--folds", type=int, default=3, help="heads")
+    parser.add_argument(
+        "--rate", type=float, default=0.02, help="false positives wanted held out; of changed copies, twice"
+    )
     parser.add_argument("--tolerance", type=float, default=0.0, help="of the labels in training [m]")
     parser.add_argument("--clone-steps", type=int, default=600, help="gradient steps of the policies that are watched")
     parser.add_argument("--episodes", type=int, default=10, help="episodes watched for each task")
