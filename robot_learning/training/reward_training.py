@@ -57,7 +57,7 @@ class RewardRun:
     """Leave out simulated frames that things so far elsewhere would turn from a yes into a no [m]. What is clearly a yes is then
     told from every no, so that practice ends with a little more than enough: no picture shows the last millimetre."""
     start: Path | None = None
-    """Go on from this reward model, trained on the same data with the same seed: a few hundred steps learn new answers."""
+    """Go on from this reward model (embedded), trained on the same data: a few hundred steps learn new answers."""
     stride: int = 1
     """Use every n-th labelled frame."""
     frames: int = 6000
