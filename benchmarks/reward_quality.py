@@ -121,7 +121,8 @@ def measure(args: argparse.Namespace, folder: Path, seed: int) -> dict[str, Any]
     )
     model = load_reward(args.model) if args.model else train_reward(run)
     assert isinstance(model, EmbeddedReward)
-    policies = {task: half_trained(roots[0], task, args.clone_steps, seed, folder / "clones" / task) for task in asked}
+    clones = folder / f"clones_{args.clone_steps}"
+    policies = {task: half_trained(roots[0], task, args.clone_steps, seed, clones / task) for task in asked}
     first = TEST_SEED + 2000 * seed
     stills = record(folder / "test", policies, model.cameras, args.episodes, args.ticks, args.size, first)
     adapted = adapt(run, model, policies, args, folder, first + 1000) if args.answers else {}

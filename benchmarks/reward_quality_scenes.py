@@ -169,8 +169,10 @@ def record(
 ) -> dict[str, Stills]:
     """Pictures of `episodes` episodes of each task's policy, which go on after success; by condition.
 
-    Kept in `root`, a file for each task and condition, so that an interrupted recording goes on with the next task.
+    Kept in `root`, a file for each task and condition, so that an interrupted recording goes on with the next task; recordings
+    of another length or size are apart.
     """
+    root = root / f"{episodes}_episodes_{ticks}_ticks_{size}"
     for number, (task, policy) in enumerate(policies.items()):
         files = {condition: root / f"{number}_{condition}.npz" for condition in conditions}
         if all(file.is_file() for file in files.values()):
