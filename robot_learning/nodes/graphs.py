@@ -266,12 +266,11 @@ def _policy_nodes(values: Values) -> list[Process]:
 def _practice_nodes(values: Values) -> list[Process]:
     """Actor, judge, recorder and conductor; the learner too, unless it runs elsewhere."""
     run = os.path.abspath(os.path.expanduser(values["run"]))
-    simulated = _is_simulated(values)
+    simulated, start = _is_simulated(values), _policy_folder(values)
     tasks = [_instruction(task.strip()) for task in values["tasks"].split(",")]
-    start, newest = _policy_folder(values), os.path.join(run, "checkpoints", "last")
-    begun = os.path.isdir(recovered(Path(newest)))
+    newest = os.path.join(run, "checkpoints", "last")
     policy: dict[str, Value] = {
-        "checkpoint": newest if begun else start,
+        "checkpoint": newest if os.path.isdir(recovered(Path(newest))) else start,
         "act_at_once": False,
         "trigger": "frames" if simulated and _flag(values["lockstep"]) else "timer",
         "explore": _number(values, "explore"),
