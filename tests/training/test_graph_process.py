@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def test_ctrl_c_stops_the_graph_as_its_own_would(stand_in: Path, tmp_path: Path)
 
     def look() -> None:
         if (tmp_path / "ready").exists():
-            signal.raise_signal(signal.SIGINT)
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_graph("practice", {}, tmp_path / "practice.log", look)
