@@ -203,8 +203,11 @@ def without_simulator(config: Config) -> Config:
     return replace(config, evaluate_every=0)
 
 
-def evaluate_between(path: Path, config: Any) -> EvaluationResult:
-    """Success of a checkpoint in the simulator, on seeds of its own; the random state of training does not notice."""
+def evaluate_between(path: Path, config: Any, furniture: int | None = None) -> EvaluationResult:
+    """Success of a checkpoint in the simulator, on seeds of its own; the random state of training does not notice.
+
+    `furniture`: seed of where it stands in all episodes; None: elsewhere in each.
+    """
     with torch.random.fork_rng(devices=[]):
         return evaluate(
             path,
@@ -212,7 +215,7 @@ def evaluate_between(path: Path, config: Any) -> EvaluationResult:
             episodes=config.evaluate_episodes,
             seed=config.evaluate_seed,
             processes=config.evaluate_processes,
-            make_env=partial(make_playroom, furniture=config.autonomy.furniture),
+            make_env=partial(make_playroom, furniture=furniture),
         )
 
 

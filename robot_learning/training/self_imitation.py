@@ -372,7 +372,7 @@ class _Loop:
         config, last = self.config, self.run / "checkpoints" / "last"
         if config.evaluate_every and number % config.evaluate_every == 0:
             save_checkpoint(last, checkpoint)
-            result = evaluate_between(last, config)
+            result = evaluate_between(last, config, config.autonomy.furniture)
             self._log.log(self.steps, {f"success/{name}": task.rate for name, task in result.tasks.items()})
             self.rate, best = result.rate, self.run / "checkpoints" / "best"
             checkpoint = dataclasses.replace(
