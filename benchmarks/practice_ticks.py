@@ -58,8 +58,8 @@ def measure(args: argparse.Namespace, run: Path) -> dict[str, Any]:
     """Run the graph on a copy of the job's practice and listen."""
     words = [sys.executable, "-m", "robot_learning.commands.main", "up", "practice", f"run:={run}", "bags:=false"]
     words += [
-        f"checkpoint:={args.checkpoint}",
-        f"reward:={args.reward}",
+        f"checkpoint:={args.job / 'clone'}",
+        f"reward:={args.job / 'reward'}",
         f"furniture:={args.furniture}",
         "steps:=1000000",
     ]
