@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import shlex
@@ -17,6 +18,7 @@ from robot_learning.errors import UserError
 
 POLL = 0.5  # [s]
 LAST_LINES = 15
+PARENT_DEATH_SIGNAL = 1  # prctl(2)
 PATIENCE = 60.0  # for its end after Ctrl-C [s]; a recorder has to commit
 LOCAL = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 """A simulated robot must not be taken for a real one by somebody else's nodes in the same network."""
@@ -59,6 +61,7 @@ def run_graph(name: str, arguments: Mapping[str, str], log: Path, look: Callable
             stderr=subprocess.STDOUT,
             env={**LOCAL, **os.environ},
             start_new_session=True,  # Ctrl-C reaches it through `_stop`, once
+            preexec_fn=_end_with_parent,
         )
         try:
             while process.poll() is None:
@@ -72,6 +75,12 @@ def run_graph(name: str, arguments: Mapping[str, str], log: Path, look: Callable
             f"{command(name, arguments)} ended with exit code {process.returncode}; the same command goes on. "
             f"Its last lines (all in {log}):\n" + "".join(f"    {line}" for line in _tail(log))
         )
+
+
+def _end_with_parent() -> None:
+    """In the child, before it runs: SIGINT comes when the parent is killed, so that no graph goes on without it (Linux only)."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGINT)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
