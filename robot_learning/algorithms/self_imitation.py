@@ -49,6 +49,27 @@ class SelfImitationConfig:
         return min(max(self.gradient_steps, math.ceil(steps)), self.most_gradient_steps)
 
 
+class Lingering:
+    """When an episode of practice has succeeded, and when it is over: `linger` ticks after success.
+
+    Args:
+        must_last: a success that is gone before the end is none, and the episode goes on; false: the first sight of it counts.
+
+    Attributes:
+        solved: whether it has succeeded so far.
+    """
+
+    def __init__(self, linger: int, must_last: bool) -> None:
+        self._linger, self._must_last = linger, must_last
+        self.solved, self._rest = False, linger
+
+    def over(self, success: bool) -> bool:
+        """Whether the episode is over after a tick with this verdict."""
+        self.solved = success or (self.solved and not self._must_last)
+        self._rest = self._rest - 1 if self.solved else self._linger
+        return self._rest < 0
+
+
 class Exploration:
     """What practice adds to the policy's actions in one episode: noise of a first-order autoregressive process, or nothing.
 

@@ -56,6 +56,8 @@ class Config(NodeConfig):
     """Control ticks after which an attempt has failed."""
     linger: int = 5
     """Control ticks that an episode goes on after success: a clone of one that ends at the threshold stops just before it."""
+    confirm: bool = True
+    """A success that is gone before the episode ends is none, as the next task is to undo it; false: the first sight counts."""
     home: tuple[float, ...] = (0.40, 0.0, 0.24)
     """Where the tool goes between episodes, in base [m]."""
     spread: tuple[float, ...] = SPREAD
@@ -297,7 +299,7 @@ class Practice(RobotNode[Config]):
             hears.wait(lambda: False, POLL)
             if hears.verdict and not solved:
                 solved, ends = True, self.now() + self.config.linger * period
-            elif solved and hears.verdict is False:  # what the next task is to undo must last
+            elif solved and self.config.confirm and hears.verdict is False:
                 solved, ends = False, last
             if trouble := hears.trouble():
                 return solved, trouble

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import queue
@@ -18,6 +17,7 @@ from pathlib import Path
 from robot_learning.nodes.graphs import Process
 from robot_learning.nodes.respawning import Respawns, prospect
 from robot_learning.nodes.shared_memory import remove_abandoned
+from robot_learning.training.graph_process import end_with_parent
 
 GRACE = {
     signal.SIGINT: 15.0,
@@ -25,7 +25,6 @@ GRACE = {
 }  # how long each signal is given to work [s]; a recorder has to commit
 LAST_LINES = 15
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PARENT_DEATH_SIGNAL = 1  # prctl(2)
 COLOURS = (36, 33, 35, 32, 34, 31)
 LOUD = ("[WARN]", "[ERROR]", "[FATAL]", "Traceback", "error:")
 
@@ -81,8 +80,7 @@ def _foreground() -> None:
     supervisor is killed, so that no robot goes on without it (Linux only).
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGINT)
+    end_with_parent()
 
 
 def _background() -> None:

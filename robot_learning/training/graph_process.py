@@ -61,7 +61,7 @@ def run_graph(name: str, arguments: Mapping[str, str], log: Path, look: Callable
             stderr=subprocess.STDOUT,
             env={**LOCAL, **os.environ},
             start_new_session=True,  # Ctrl-C reaches it through `_stop`, once
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,  # a job that is killed takes its graph with it
         )
         try:
             while process.poll() is None:
@@ -77,8 +77,8 @@ def run_graph(name: str, arguments: Mapping[str, str], log: Path, look: Callable
         )
 
 
-def _end_with_parent() -> None:
-    """In the child, before it runs: SIGINT comes when the parent is killed, so that no graph goes on without it (Linux only)."""
+def end_with_parent() -> None:
+    """In a child, before it runs: SIGINT comes when the thread that started it is gone, also by a kill (Linux only)."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGINT)
 

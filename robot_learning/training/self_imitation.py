@@ -25,7 +25,7 @@ import tyro
 
 from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
 from robot_learning.algorithms.demonstrations import Demonstrations
-from robot_learning.algorithms.self_imitation import Exploration, SelfImitationConfig
+from robot_learning.algorithms.self_imitation import Exploration, Lingering, SelfImitationConfig
 from robot_learning.contract import IMAGE_PREFIX
 from robot_learning.data import Dataset, DatasetWriter
 from robot_learning.envs import TASKS
@@ -288,7 +288,8 @@ class _Loop:
             return False
         policy.reset()
         explore = Exploration(self.config.settings, len(self.contract.action.names), self.config.seed, number)
-        over, solved, truly, length, taken, rest = False, False, False, 0, 0, self.config.settings.linger
+        success = Lingering(self.config.settings.linger, self.confirm)
+        over, truly, length, taken = False, False, 0, 0
         while not over:
             wanted = explore(policy.predict(observation, info["instruction"]))
             following, reward, terminated, truncated, info = self.env.step(wanted)
@@ -297,12 +298,9 @@ class _Loop:
             action = info.get("action_taken", wanted)
             taken += int("action_taken" in info)
             policy.carried_out(action)
-            now, length = bool(info["is_success"]), length + 1
-            solved = now if self.confirm else solved or now
-            known = bool(info.get("true_success"))
+            length, known = length + 1, bool(info.get("true_success"))
             truly = known if self.confirm else truly or known
-            rest = rest - 1 if solved else self.config.settings.linger
-            over = rest < 0 or truncated or (terminated and not solved)
+            over = success.over(bool(info["is_success"])) or truncated or (terminated and not success.solved)
             outcome = {
                 "next.reward": np.array([reward], np.float32),
                 "next.done": np.array([over]),
@@ -311,6 +309,7 @@ class _Loop:
             seen = {key: observation[key] for key in self.contract.observation}
             writer.add_frame({**seen, "action": action, **outcome}, task=info["instruction"])
             observation = following
+        solved = success.solved
         if info.get("held") and not solved:
             writer.discard_episode()
             return True

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from robot_learning.algorithms.self_imitation import Exploration, SelfImitationConfig
+from robot_learning.algorithms.self_imitation import Exploration, Lingering, SelfImitationConfig
 
 CONFIG = SelfImitationConfig(noise=0.2, noise_correlation=0.7, noisy_share=1.0)
 STILL = np.zeros(5, np.float32)
@@ -42,3 +42,21 @@ def test_some_episodes_are_without_noise() -> None:
 def test_training_grows_with_the_root_of_the_data(frames: int, expected: int) -> None:
     config = SelfImitationConfig(gradient_steps=1000, growth=0.5, most_gradient_steps=3000)
     assert config.gradient_steps_for(frames, first=1000) == expected
+
+
+def test_an_episode_lingers_after_success() -> None:
+    success = Lingering(2, must_last=True)
+    assert [success.over(seen) for seen in (False, True, True, True)] == [False, False, False, True]
+    assert success.solved
+
+
+def test_a_success_that_does_not_last_is_none_and_the_episode_goes_on() -> None:
+    success = Lingering(2, must_last=True)
+    assert not any(success.over(seen) for seen in (True, True, False, True, True))
+    assert success.over(True) and success.solved
+
+
+def test_without_that_the_first_sight_counts() -> None:
+    success = Lingering(2, must_last=False)
+    assert [success.over(seen) for seen in (True, False, False)] == [False, False, True]
+    assert success.solved

@@ -9,6 +9,7 @@ from robot_learning import paths
 from robot_learning.nodes import graphs
 from robot_learning.nodes.graphs import GRAPHS, GraphError, Process
 from robot_learning.nodes.reference import node_configs
+from robot_learning.training.demo_world import practice_arguments, record_arguments
 
 NEEDED = {
     "policy": {"checkpoint": "last"},
@@ -45,6 +46,15 @@ def test_nodes_have_the_parameters_they_are_given_and_of_that_type(name: str, gi
             assert parameter in fields, f"{process.executable} has no parameter {parameter}; it has {list(fields)}"
             default = fields[parameter].default
             assert type(value) is (list if isinstance(default, tuple) else type(default)), (process.name, parameter)
+
+
+def test_the_main_job_s_arguments_are_those_of_its_graphs() -> None:
+    record = record_arguments(Path("d"), "open_drawer", (2, 1), 7, 3)
+    (operator,) = [p for p in GRAPHS["record"].processes(record) if p.executable == "scripted_operator"]
+    assert [operator.parameters[key] for key in ("tasks", "episodes", "failures", "seed")] == [["open_drawer"], 2, 1, 7]
+    given = practice_arguments(Path("r"), Path("c"), Path("w"), ["open_drawer", "close_drawer"], 50, 7, 3)
+    nodes = {process.name: process.parameters for process in GRAPHS["practice"].processes(given)}
+    assert nodes["sim_robot"]["furniture"] == 3 and nodes["practice"]["steps"] == 50 and nodes["recorder"]["lockstep"]
 
 
 @pytest.mark.parametrize("file", ["sim.yaml", "robot.yaml"])

@@ -17,10 +17,12 @@ from safetensors.torch import load_file
 
 from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
 from robot_learning.algorithms.demonstrations import DemonstrationError, Demonstrations
+from robot_learning.algorithms.input_selection import unheard
 from robot_learning.algorithms.self_imitation import SelfImitationConfig
 from robot_learning.data import Dataset
 from robot_learning.data.files import DatasetError
 from robot_learning.policies import load_policy
+from robot_learning.training.clone_rounds import CloneRounds
 from robot_learning.training.collection import collect_demonstrations
 from robot_learning.training.config import TrainConfig
 from robot_learning.training.continual import ContinualConfig, ContinualLearner, Progress, from_start
@@ -239,3 +241,17 @@ def test_a_round_looks_only_at_pictures_that_are_new(tmp_path: Path) -> None:
         totals.append({progress.steps for progress in heard if progress.phase == "look at pictures"})
         heard.clear()
     assert totals == [{Dataset(seen).num_frames + 12}, {12}]
+
+
+def test_with_many_episodes_the_clone_trains_an_encoder_of_its_own(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    collect_demonstrations(seen, {"close_sliding": 0}, episodes=2, cameras=("front",), image_size=32)
+    bc = dataclasses.replace(CLONE, inputs="images", encoder="frozen", views=1)
+    inputs = bc.input_keys(["observation.images.front"])
+    data = Demonstrations.load(Dataset(seen), inputs)
+    made = {}
+    for wanted in (2, 3):
+        settings = SelfImitationConfig(own_encoder_from=wanted, own_encoder_steps=7)
+        made[wanted] = CloneRounds(tmp_path / "run", bc, settings, 0, len(data)).learner(0, data, unheard)
+    assert [made[wanted].network.spec.encoder for wanted in (2, 3)] == ["trained", "frozen"]
+    assert made[2].steps == 7

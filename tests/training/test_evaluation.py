@@ -120,6 +120,18 @@ def test_the_default_environment_has_the_cameras_of_the_policy() -> None:
     env.close()
 
 
+def test_evaluation_at_one_desk_moves_no_furniture() -> None:
+    from robot_learning.training.evaluation import make_playroom
+
+    env = make_playroom("open_drawer", Contract.load("ur5e_2f85").select(["observation.state"]), furniture=3)
+    room, desks = env.unwrapped.room, []  # type: ignore[attr-defined]
+    for seed in (1, 2):
+        env.reset(seed=seed)
+        desks.append(room.pose("desk")[0])
+    env.close()
+    np.testing.assert_array_equal(*desks)
+
+
 def test_known_episodes_are_not_run_again() -> None:
     known = [EpisodeResult("reach", 50 + index, False, 999) for index in range(6)]
     ran: list[EpisodeResult] = []

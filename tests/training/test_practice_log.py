@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from robot_learning.training.practice_log import FILE, Entry, PracticeLog
+from robot_learning.training.practice_log import FILE, Entry, PracticeLog, read_entries
 from robot_learning.training.practice_schedule import PERSON, Attempt
 from robot_learning.training.run_state import RunError
 
@@ -39,6 +39,13 @@ def test_a_line_that_a_kill_left_is_taken_out(log: PracticeLog, tmp_path: Path) 
     again = PracticeLog(tmp_path)
     again.add(OPEN)
     assert PracticeLog(tmp_path).entries == [OPEN, HELPED, CUT, OPEN]
+
+
+def test_who_only_reads_leaves_a_torn_line_where_it_is(log: PracticeLog, tmp_path: Path) -> None:
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(b'{"task": "open')
+    before = (tmp_path / FILE).read_bytes()
+    assert read_entries(tmp_path) == [OPEN, HELPED, CUT] and (tmp_path / FILE).read_bytes() == before
 
 
 def test_garbage_amid_the_lines_is_named(log: PracticeLog, tmp_path: Path) -> None:

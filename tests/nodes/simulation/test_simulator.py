@@ -33,6 +33,15 @@ def anew(simulator):
     simulator.reset()
 
 
+def test_with_furniture_resets_move_none_of_it(contract):
+    simulator = Simulator(contract, "open_drawer", seed=3, furniture=5)
+    simulator.reset()
+    desk = simulator.room.pose("desk")
+    simulator.reset()
+    simulator.close()
+    np.testing.assert_array_equal(simulator.room.pose("desk")[0], desk[0])
+
+
 def command(simulator, joints, closing):
     opened, closed = simulator.contract.gripper.open, simulator.contract.gripper.closed
     simulator.command_arm(joints)
