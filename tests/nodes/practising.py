@@ -25,13 +25,15 @@ from tests.nodes.reward_stand_in import OPEN, SIDE, make_model
 
 TASKS = ("open the drawer", "close the drawer")
 SURE = 6.0  # log-odds of success, whatever the picture
-PICTURES = 30  # in a row until it counts: episodes take three seconds
+PICTURES = 50  # in a row until it counts: episodes take five seconds, and one that is cut off early has not succeeded meanwhile
 PATIENCE = 120.0  # [s]
-# the command, with the camera's cable in the hands of the test
+# the command, with the camera's cable in the hands of the test; the dead stay so until practice has noticed (after 3 s)
 UP = """
 import dataclasses, sys
 from robot_learning.commands import up
+from robot_learning.nodes import respawning
 from robot_learning.nodes.graphs import GRAPHS
+respawning.Respawns.__init__.__defaults__ = (5.0, *respawning.Respawns.__init__.__defaults__[1:])
 practice, cable = GRAPHS["practice"], (("front/image_raw", "unplugged/front/image_raw"),)
 def nodes(values):
     return [dataclasses.replace(node, remappings=(*node.remappings, *(cable if node.name == "sim_robot" else ())))
