@@ -1,12 +1,13 @@
 """Practice without resets from pictures and proprioception: forward, backward, forward again, judged by a reward model.
 
-    python benchmarks/practice.py [--pairs 5] [--seeds 3] [--variants model truth resets] [--processes 2] [--save] [--json]
+    python benchmarks/practice.py [--pairs open_drawer ...] [--seeds 0 1 2] [--variants model truth ...] [--save] [--json]
 
 For each pair of tasks and seed a desk of its own: the furniture stands where the seed puts it. There are 10 + 10 demonstrations
-and 20 + 20 failures, a reward model and a clone of the demonstrations (BC, frozen image features), then practice by
-self-imitation. Variants: `model`, the whole recipe; `truth`, the simulator judges instead of the reward model; `resets`, the
-reward model judges but arm and objects are put anew for each episode. All begin with the same clone. Policies are evaluated at
-that desk, with resets of arm and objects, on episodes that nothing else uses, by the simulator's verdict.
+and 20 + 20 failures there, and as prior data an hour of play at other desks. From them a reward model, a clone of the
+demonstrations alone (BC), and a clone of demonstrations and prior data, which goes on by self-imitation. Variants: `model`, the
+whole recipe; `truth`, the simulator judges instead of the reward model; `resets`, the reward model judges but arm and objects are
+put anew for each episode; `no_prior`, practice begins with BC. Policies are evaluated at that desk, with resets of arm and
+objects, on episodes that nothing else uses, by the simulator's verdict.
 
 A job is one variant on one pair with one seed, in one process with one thread, in a folder below --run; what is finished is not
 repeated, and what was stopped or killed goes on. --report measures nothing and reports what there is.
@@ -42,6 +43,7 @@ from robot_learning.training.collection import collect_demonstrations
 from robot_learning.training.config import TrainConfig
 from robot_learning.training.evaluation import evaluate, make_playroom
 from robot_learning.training.offline import train
+from robot_learning.training.play_collection import collect_play
 from robot_learning.training.practice_env import Autonomy
 from robot_learning.training.reward_training import RewardRun, train_reward
 from robot_learning.training.self_imitation import from_clone, practise, read_run
@@ -51,9 +53,12 @@ VARIANTS = {
     "model": Autonomy(reset_free=True, reward="reward"),
     "truth": Autonomy(reset_free=True),
     "resets": Autonomy(reward="reward"),
+    "no_prior": Autonomy(reset_free=True, reward="reward"),
 }
 DATA_SEED, TEST_SEED, FURNITURE = 30_000, 950_000, 700
+PRIOR_SEEDS, PRIOR_MINUTES = (60_000, 61_000), 30  # of play, each
 RESULT = "result.json"
+ROUND, GRADIENT_STEPS = 2500, 3000  # of practice, of each training
 MARGIN = 0.01  # [m]; see docs/rewards.md
 
 
@@ -89,9 +94,9 @@ class Job:
         return f"{self.pair[0]}-{self.seed}"
 
 
-def begin(job: Job, folder: Path) -> Path:
-    """Data, reward model and clone of a pair and seed, made once; the clone's run."""
-    data, reward, clone = folder / "data", folder / "reward", folder / "clone"
+def begin(job: Job, folder: Path, prior: tuple[str, ...]) -> tuple[Path, Path]:
+    """Data, reward model and clones of a pair and seed, made once; runs of the clone without and with prior data."""
+    data, reward = folder / "data", folder / "reward"
     seeds = {task: DATA_SEED + 2000 * job.seed + 1000 * k for k, task in enumerate(job.pair)}
     look: dict[str, Any] = {"image_size": job.size, "furniture": job.furniture}
     collect_demonstrations(data, seeds, episodes=10, failures=20, **look)
@@ -101,9 +106,13 @@ def begin(job: Job, folder: Path) -> Path:
             dataset=(data,), output=reward, ask=job.pair, cache=folder / "features", margin=MARGIN, network=look
         )
         train_reward(run)
-    config = TrainConfig(dataset=str(data), run=str(clone), steps=2000, threads=1, seed=job.seed)
-    train(replace(config, bc=replace(config.bc, encoder="frozen")), resume=True)
-    return clone
+    config = TrainConfig(dataset=str(data), run=str(folder / "bc"), steps=2000, threads=1, seed=job.seed)
+    config = replace(config, bc=replace(config.bc, encoder="frozen"))
+    train(config, resume=True)
+    if job.variant == "no_prior":
+        return folder / "bc", folder / "bc"
+    train(replace(config, run=str(folder / "clone"), steps=GRADIENT_STEPS, prior=prior), resume=True)
+    return folder / "bc", folder / "clone"
 
 
 def work(job: Job, root: Path) -> None:
@@ -114,27 +123,37 @@ def work(job: Job, root: Path) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log.txt").open("a") as log, contextlib.redirect_stderr(log), contextlib.redirect_stdout(log):
-        began, clone = time.process_time(), begin(job, basis)
+        began = time.process_time()
+        alone, clone = begin(job, basis, tuple(str(folder) for folder in priors(root)))
         autonomy = VARIANTS[job.variant]
-        autonomy = replace(autonomy, reward=str(basis / "reward") if autonomy.reward else "", furniture=job.furniture)
+        reward, limit = str(basis / "reward") if autonomy.reward else "", longest(basis / "data")
+        autonomy = replace(autonomy, reward=reward, furniture=job.furniture, episode_steps=limit)
         run = folder / "run"
         config = from_clone(clone, str(run), job.steps)
-        every = job.steps // job.marks
-        settings = replace(config.settings, round_steps=every, gradient_steps=2000, most_gradient_steps=3000)
+        steps = {"gradient_steps": GRADIENT_STEPS, "most_gradient_steps": GRADIENT_STEPS}
+        settings = replace(config.settings, round_steps=ROUND, own_encoder_from=0, **steps)
         outcome = practise(replace(config, tasks=job.pair, autonomy=autonomy, settings=settings), resume=True)
         if not outcome.finished:
             raise KeyboardInterrupt  # stopped; the same command goes on
         result = {"job": job.facts(), **practised(run), "points": []}
-        for number in range(job.marks + 1):
-            result["points"].append(evaluated(job, run / "rounds" / f"round_{number}", number * every))
+        result["bc"] = evaluated(job, alone / "checkpoints" / "last", 0)["successes"]
+        for step in range(0, job.steps + 1, job.steps // job.marks):
+            result["points"].append(evaluated(job, run / "rounds" / f"round_{step // ROUND}", step))
         result["cpu_seconds"] = time.process_time() - began
     partial = known.with_suffix(".tmp")
     partial.write_text(json.dumps(result))
     os.replace(partial, known)
 
 
+def longest(data: Path) -> int:
+    """Ticks that an episode of practice may take: half as many again as the slowest demonstration."""
+    dataset = Dataset(data)
+    took = np.diff(dataset.episode_ranges, axis=1)[np.asarray(dataset.episode_success, bool)]
+    return min(int(1.5 * took.max()), 150)
+
+
 def evaluated(job: Job, policy: Path, step: int) -> dict[str, Any]:
-    """Successes of each task, in the order of the episodes' seeds."""
+    """Successes of each task, in the order of the episodes' seeds; kept beside the policy."""
     kept = policy.with_name(f"{policy.name}_success.json")
     if not kept.exists():
         room = partial(make_playroom, furniture=job.furniture)
@@ -171,7 +190,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="100 and up: for what is tuned")
     parser.add_argument("--variants", nargs="+", default=["model"], choices=list(VARIANTS))
     parser.add_argument("--steps", type=int, default=30_000)
-    parser.add_argument("--marks", type=int, default=6, help="rounds of practice, after each of which it is evaluated")
+    parser.add_argument("--marks", type=int, default=3, help="times at which it is evaluated, the end among them")
     parser.add_argument("--episodes", type=int, default=50, help="of each task, at each mark")
     parser.add_argument("--size", type=int, default=96, help="height and width of the pictures [pixel]")
     parser.add_argument("--processes", type=int, default=2)
@@ -190,6 +209,10 @@ def options() -> argparse.Namespace:
 def main() -> None:
     """Run what is missing, then report."""
     args = options()
+    if args.steps % (args.marks * ROUND):
+        sys.exit(
+            f"--steps {args.steps} --marks {args.marks}: evaluations come after rounds of {ROUND} steps; 30000 and 3 fit"
+        )
     pairs = [pair for pair in PAIRS if pair[0] in args.pairs]
     jobs = [
         Job(pair, seed, variant, args.steps, args.marks, args.episodes, args.size)
@@ -216,11 +239,18 @@ def main() -> None:
         print(json.dumps(told))
 
 
+def priors(root: Path) -> list[Path]:
+    """Folders of the prior data."""
+    return [root / "prior" / str(seed) for seed in PRIOR_SEEDS]
+
+
 def go(jobs: list[Job], root: Path, processes: int) -> None:
     """All jobs, those of one pair and seed one after the other, as they share what they begin with."""
     chains: dict[str, list[Job]] = {}
     for job in jobs:
         chains.setdefault(job.basis, []).append(job)
+    for seed, folder in zip(PRIOR_SEEDS, priors(root), strict=True):
+        collect_play(folder, PRIOR_MINUTES, seed, jobs[0].size if jobs else 96)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context) as pool:
         futures = {pool.submit(_chain, chain, root): name for name, chain in chains.items()}

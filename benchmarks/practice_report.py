@@ -26,14 +26,29 @@ def successes(results: Sequence[dict[str, Any]]) -> np.ndarray:
 
 
 def curve(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Rates at each mark with intervals, and the gain over the clone that practice began with."""
+    """Rates of BC and at each mark, with intervals, and the gains over BC and over what practice began with."""
     table = successes(results)
-    rates = [{"value": float(row.mean()), "interval": resampled(lambda s: s.mean(), row[None])} for row in table]
-    gain = {
-        "value": float(table[-1].mean() - table[0].mean()),
-        "interval": resampled(lambda s: s[1].mean() - s[0].mean(), table[[0, -1]]),
+    alone = np.array([row for result in results for row in result["bc"].values()], float)
+    return {
+        "steps": [point["step"] for point in results[0]["points"]][: len(table)],
+        "bc": _rate(alone),
+        "rates": [_rate(row) for row in table],
+        "gain": _gain(alone, table[-1]),
+        "gain_of_practice": _gain(table[0], table[-1]),
     }
-    return {"steps": [point["step"] for point in results[0]["points"]][: len(table)], "rates": rates, "gain": gain}
+
+
+def _rate(row: np.ndarray) -> dict[str, Any]:
+    return {"value": float(row.mean()), "interval": resampled(lambda s: s.mean(), row[None])}
+
+
+def _gain(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
+    """Both on the same episodes."""
+    both = np.stack([before, after])
+    return {
+        "value": float(after.mean() - before.mean()),
+        "interval": resampled(lambda s: s[1].mean() - s[0].mean(), both),
+    }
 
 
 def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -71,8 +86,10 @@ def table(told: dict[str, Any]) -> str:
         "variant",
         "pair",
         "seeds",
+        "BC",
         *(f"{step // 1000}k" for step in steps),
-        "gain",
+        "gain over BC",
+        "of practice",
         "help per 1000",
         "false",
         "missed",
@@ -84,9 +101,8 @@ def table(told: dict[str, Any]) -> str:
                 variant,
                 pair,
                 ", ".join(map(str, values.get("seeds", []))),
-                *(_percent(r) for r in values["rates"]),
+                *(_percent(r) for r in (values["bc"], *values["rates"], values["gain"], values["gain_of_practice"])),
             ]
-            cells.append(_percent(values["gain"]))
             shares = [f"{values[key]:.1%}" for key in ("false_share", "missed_share") if "seeds" in values]
             cells += [f"{values['interventions_per_1000']:.2f}", *shares] if shares else ["", "", ""]
             lines.append(f"| {' | '.join(cells)} |")
@@ -111,6 +127,8 @@ def figure(told: dict[str, Any], path: Path) -> None:
             band = 100 * np.array([rate["interval"] for rate in values["rates"]])
             panel.plot(values["steps"], middle, marker="o", label=variant)
             panel.fill_between(values["steps"], band[:, 0], band[:, 1], alpha=0.15)
+        alone = [entry["pairs"][pair]["bc"]["value"] for entry in told["variants"].values() if pair in entry["pairs"]]
+        panel.axhline(100 * alone[0], color="gray", linestyle="--", label="BC, demonstrations alone")
         panel.set(title=f"{pair} and back", xlabel="steps of practice", ylim=(0, 102))
         panel.grid(alpha=0.3)
     panels[0][0].set_ylabel("success, both tasks [%]")
@@ -126,7 +144,7 @@ def write(told: dict[str, Any], folder: Path) -> None:
     print(text)
     head = (
         "# Practice without resets\n\n`python benchmarks/practice.py --save`. Success [%] of both tasks of a pair with 95 % "
-        f"intervals over tasks, seeds and {told['episodes']} episodes; "
+        f"intervals over tasks, seeds and {told['episodes']} episodes. BC: demonstrations alone; 0k: before practice; "
         "help: full resets asked for in 1000 steps; false: successes of practice that were none; missed: true ones that "
         "were not seen.\n\n"
     )

@@ -78,6 +78,8 @@ class BehaviourCloningConfig:
     """Dropout in the MLP."""
     batch_size: int = 64
     """Frames per step."""
+    prior_share: float = 0.5
+    """Share of them that is drawn from prior data, where there is some."""
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW; linear warm-up, then cosine to 1 % of it."""
     warmup: int = 50
@@ -162,7 +164,7 @@ class BehaviourCloning:
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        self._order: tuple[int, np.ndarray] = (-1, rows)
+        self._shuffled: dict[bool, tuple[int, np.ndarray]] = {}
         self._features: FrozenFeatures | None = None
         if config.encoder == "frozen" and data.images:
             self._features = features or frozen_features(config, data, seed)
@@ -220,12 +222,25 @@ class BehaviourCloning:
         return masked.mean(axis=0).filled(0.0), masked.std(axis=0).filled(1.0)
 
     def _sample(self, step: int) -> np.ndarray:
-        """The frames of a step: the data is shuffled anew for each pass over it."""
-        size = min(self.config.batch_size, len(self.rows))
-        passes, start = divmod(step * size, len(self.rows) // size * size)
-        if self._order[0] != passes:
-            self._order = (passes, np.random.default_rng((self.seed, 1, passes)).permutation(self.rows))
-        return self._order[1][start : start + size]
+        """The frames of a step: prior data and the other are each shuffled anew for each pass over them."""
+        prior = self.rows < self.data.prior
+        own, size = self.rows[~prior], self.config.batch_size
+        if not prior.any():
+            return self._portion(own, size, step, of_prior=False)
+        share = round(size * self.config.prior_share)
+        parts = [(own, size - share, False), (self.rows[prior], share, True)]
+        return np.concatenate(
+            [self._portion(rows, n, step, of_prior) for rows, n, of_prior in parts if n and rows.size]
+        )
+
+    def _portion(self, rows: np.ndarray, size: int, step: int, of_prior: bool) -> np.ndarray:
+        size = min(size, len(rows))
+        passes, start = divmod(step * size, len(rows) // size * size)
+        known = self._shuffled.get(of_prior)
+        if known is None or known[0] != passes:
+            seed = (self.seed, 3, passes) if of_prior else (self.seed, 1, passes)
+            known = self._shuffled[of_prior] = passes, np.random.default_rng(seed).permutation(rows)
+        return known[1][start : start + size]
 
     def batch(self, step: int) -> Batch:
         """The augmented batch of a step."""

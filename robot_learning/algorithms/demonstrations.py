@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ class Demonstrations:
         vectors: `(N, n)` float32 per vector stream. actions: `(N, A)` float32 in [-1, 1].
         ends: `(N,)` index after the last frame of the episode of each frame.
         tasks: the instructions, sorted; task_of: `(N,)` which of them each frame shows.
+        prior: so many frames, the first, are prior data, from elsewhere and of any task.
     """
 
     contract: Contract
@@ -35,6 +37,7 @@ class Demonstrations:
     ends: np.ndarray
     tasks: list[str]
     task_of: np.ndarray
+    prior: int = 0
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -51,10 +54,13 @@ class Demonstrations:
         return self.actions[np.minimum(steps, last)], steps > last
 
     def split(self, held_out: int) -> tuple[np.ndarray, np.ndarray]:
-        """Frame indices for training and for validation: of each task, the last `held_out` episodes are held out."""
-        validation = np.zeros(len(self), bool)
-        for task in range(len(self.tasks)):
-            ends = np.unique(self.ends[self.task_of == task])
+        """Frame indices for training and for validation: of each task, the last `held_out` episodes are held out.
+
+        Prior data is trained on, all of it.
+        """
+        validation, own = np.zeros(len(self), bool), np.arange(len(self)) >= self.prior
+        for task in np.unique(self.task_of[own]):
+            ends = np.unique(self.ends[own & (self.task_of == task)])
             if held_out >= len(ends):
                 raise DemonstrationError(f"cannot hold out {held_out} of {len(ends)} episodes of {self.tasks[task]!r}")
             validation |= np.isin(self.ends, ends[len(ends) - held_out :])
@@ -62,12 +68,14 @@ class Demonstrations:
 
     @staticmethod
     def join(parts: Sequence[Demonstrations]) -> Demonstrations:
-        """Several sets of demonstrations with the same streams as one.
+        """Several sets of demonstrations with the same streams as one; prior data only comes with the first.
 
         Raises:
             ContractError: the streams differ.
         """
         first = parts[0]
+        if any(part.prior for part in parts[1:]):
+            raise ValueError("prior data comes before all other, so only with the first part")
         for part in parts[1:]:
             first.contract.require(part.contract, "another set of demonstrations")
         known = sorted({task for part in parts for task in part.tasks})
@@ -80,6 +88,7 @@ class Demonstrations:
             ends=np.concatenate([part.ends + start for part, start in zip(parts, starts, strict=False)]),
             tasks=known,
             task_of=np.concatenate([np.array([known.index(t) for t in p.tasks])[p.task_of] for p in parts]),
+            prior=first.prior,
         )
 
     @staticmethod
@@ -158,6 +167,29 @@ def with_play(data: Demonstrations, folders: Sequence[str], inputs: Sequence[str
             f"no attempt at {data.tasks} succeeded in {', '.join(map(str, folders))}; record more play or leave --play out"
         )
     return Demonstrations.join([data, *found])
+
+
+def with_prior(data: Demonstrations, folders: Sequence[str], inputs: Sequence[str]) -> Demonstrations:
+    """Demonstrations after the prior data in `folders`: all that succeeded there, at any task, amid play or demonstrated.
+
+    Raises:
+        DemonstrationError: nothing succeeded in one of the folders. ContractError: it lacks an input, or its streams differ.
+    """
+    parts = []
+    for folder in folders:
+        dataset = Dataset(folder)
+        is_play = len(dataset.segments) > dataset.num_episodes  # one thing after another within an episode
+        tried = sorted({segment.task for segment in dataset.segments})
+        found = load_play(dataset, inputs, tried) if is_play else Demonstrations.load(dataset, inputs)
+        if found is None:
+            raise DemonstrationError(
+                f"{folder}: nothing that was tried in this play succeeded; leave it out of the prior data"
+            )
+        parts.append(found)
+    if not parts:
+        return data
+    prior = Demonstrations.join(parts)
+    return Demonstrations.join([dataclasses.replace(prior, prior=len(prior)), data])
 
 
 def _read(

@@ -53,6 +53,8 @@ class Config(NodeConfig):
     """Folders of demonstrations; empty: those that the run `start` was trained on."""
     play: tuple[str, ...] = ()
     """Folders of play, whose successes are learned from like demonstrations; empty: those of the run `start`."""
+    prior: tuple[str, ...] = ()
+    """Folders of prior data from elsewhere, part of each batch; empty: those of the run `start`."""
     practice: str = ""
     """Folder of the dataset that the recorder writes; empty: `practice` in the folder of the run."""
     min_new_successes: int = 5
@@ -196,10 +198,11 @@ def _check(config: Config) -> None:
 def _resolved(config: Config) -> ContinualConfig:
     """The config of the training for these parameters."""
     folder = Path(config.run).expanduser().absolute()
-    dataset, play = (
-        tuple(str(Path(f).expanduser().absolute()) for f in given) for given in (config.dataset, config.play)
+    dataset, play, prior = (
+        tuple(str(Path(f).expanduser().absolute()) for f in given)
+        for given in (config.dataset, config.play, config.prior)
     )
-    made = from_start(Path(config.start), folder, dataset, play)
+    made = from_start(Path(config.start), folder, dataset, play, prior)
     settings = made.settings
     if config.gradient_steps:
         steps = config.gradient_steps

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig, frozen_features
-from robot_learning.algorithms.demonstrations import Demonstrations, with_play
+from robot_learning.algorithms.demonstrations import Demonstrations, with_play, with_prior
 from robot_learning.algorithms.frozen_features import FrozenFeatures
 from robot_learning.algorithms.input_selection import Told
 from robot_learning.algorithms.self_imitation import SelfImitationConfig
@@ -27,22 +27,31 @@ ROUNDS, LAST = "rounds", "checkpoints/last"
 
 
 def load_demonstrations(
-    folders: Sequence[str], play: Sequence[str], inputs: Sequence[str], tasks: Sequence[str]
+    folders: Sequence[str],
+    play: Sequence[str],
+    inputs: Sequence[str],
+    tasks: Sequence[str],
+    prior: Sequence[str] = (),
 ) -> Demonstrations:
-    """The successful demonstrations of `tasks` in all folders, and what succeeded in `play`, as one set.
+    """The successful demonstrations of `tasks` in all folders, what succeeded in `play`, and the `prior` data, as one set.
 
     Raises:
-        DatasetError, ContractError, DemonstrationError: as `Demonstrations.load` and `with_play`.
+        DatasetError, ContractError, DemonstrationError: as `Demonstrations.load`, `with_play` and `with_prior`.
     """
-    loaded = [Demonstrations.load(Dataset(folder), inputs, tasks) for folder in folders]
-    return with_play(Demonstrations.join(loaded), play, inputs)
+    datasets = [Dataset(folder) for folder in folders]
+    # a policy with prior data knows tasks that nobody demonstrated here
+    known = {task for dataset in datasets for task in dataset.episode_tasks} if prior else set(tasks)
+    asked = [task for task in tasks if task in known]
+    loaded = [Demonstrations.load(dataset, inputs, asked) for dataset in datasets]
+    return with_prior(with_play(Demonstrations.join(loaded), play, inputs), prior, inputs)
 
 
 class CloneRounds:
     """Trains the clones of a run and keeps them.
 
     Args:
-        run: the run's folder. demonstrated: frames of its demonstrations, which the length of a training is measured by.
+        run: the run's folder. demonstrated: frames of its demonstrations, prior data not counted, which the length of a training
+            is measured by.
         seed: that of round K is `seed + K`.
     """
 
@@ -64,12 +73,12 @@ class CloneRounds:
     def learner(self, number: int, data: Demonstrations, told: Told) -> BehaviourCloning:
         """The clone of a round before its first step; maps of frozen features are kept, as data only grows."""
         rows, seed = np.arange(len(data)), self.seed + number
-        if self.bc.encoder == "frozen" and data.images and self.settings.has_own_encoder(len(np.unique(data.ends))):
+        if self.bc.encoder == "frozen" and data.images and self.settings.has_own_encoder(data.num_episodes):
             bc, steps = dataclasses.replace(self.bc, encoder="trained"), self.settings.own_encoder_steps
             return BehaviourCloning(bc, data, rows, steps, seed, self._selected(number), told=told)
         if self.bc.encoder == "frozen" and self._features is None:
             self._features = frozen_features(self.bc, data, self.seed)
-        steps = self.settings.gradient_steps_for(len(data), self.demonstrated)
+        steps = self.settings.gradient_steps_for(len(data) - data.prior, self.demonstrated)
         return BehaviourCloning(self.bc, data, rows, steps, seed, self._selected(number), self._features, told)
 
     def train(self, learner: BehaviourCloning, go_on: Callable[[int, float], bool]) -> dict[str, float] | None:

@@ -29,6 +29,8 @@ class TrainConfig:
     """Folder of the LeRobot v3 dataset to learn from."""
     play: tuple[str, ...] = ()
     """Folders of play; attempts at the tasks that succeeded there are learned from like demonstrations."""
+    prior: tuple[str, ...] = ()
+    """Folders of prior data, play or demonstrations from elsewhere; what succeeded there, at any task, is part of each batch."""
     run: str = "runs/bc"
     """Folder of the run: config, metrics, checkpoints."""
     algorithm: tyro.conf.Suppress[str] = "bc"

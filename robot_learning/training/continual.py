@@ -44,7 +44,7 @@ class ContinualConfig:
 
     Attributes:
         start: checkpoint of a clone that acts first; practice: the dataset that grows.
-        dataset, play: folders of what was demonstrated, learned from in every round.
+        dataset, play, prior: folders of what was demonstrated, and of prior data; learned from in every round.
         min_new_successes: so many new successes before the next training.
     """
 
@@ -53,6 +53,7 @@ class ContinualConfig:
     practice: str
     dataset: tuple[str, ...]
     play: tuple[str, ...] = ()
+    prior: tuple[str, ...] = ()
     min_new_successes: int = 5
     seed: int = 0
     algorithm: str = ALGORITHM
@@ -85,7 +86,13 @@ class Stopped(Exception):
     """The learner was asked to stop."""
 
 
-def from_start(start: Path, run: Path, dataset: tuple[str, ...] = (), play: tuple[str, ...] = ()) -> ContinualConfig:
+def from_start(
+    start: Path,
+    run: Path,
+    dataset: tuple[str, ...] = (),
+    play: tuple[str, ...] = (),
+    prior: tuple[str, ...] = (),
+) -> ContinualConfig:
     """The config to go on from a clone with: its own recipe and data, but for what is given.
 
     Args:
@@ -105,19 +112,20 @@ def from_start(start: Path, run: Path, dataset: tuple[str, ...] = (), play: tupl
     settings, seed = SelfImitationConfig(), 0
     if (base / FILE).is_file() and read_plain(base).get("algorithm") == "bc":
         cloned = read_config(base)
-        dataset, play, seed = dataset or (cloned.dataset,), play or cloned.play, cloned.seed
+        dataset, play, prior = dataset or (cloned.dataset,), play or cloned.play, prior or cloned.prior
+        seed = cloned.seed
         if bc.inputs == "images":  # its trainings are long enough as they are, and take long
             settings = dataclasses.replace(settings, gradient_steps=cloned.steps, most_gradient_steps=2 * cloned.steps)
     if not dataset:
         raise RunError(f"{folder} is in no run of `train bc`, so its demonstrations are unknown: name them (dataset)")
-    missing = [given for given in (*dataset, *play) if not Path(given).is_dir()]
+    missing = [given for given in (*dataset, *play, *prior) if not Path(given).is_dir()]
     if missing:
         raise RunError(
-            f"{folder}: its demonstrations are not at {missing}, seen from {Path.cwd()}: name them (dataset, play)"
+            f"{folder}: its demonstrations are not at {missing}, seen from {Path.cwd()}: name them (dataset, play, prior)"
         )
     return ContinualConfig(
-        run=str(run), start=str(folder), practice=str(run / "practice"), dataset=dataset, play=play, seed=seed,
-        settings=settings, bc=bc,
+        run=str(run), start=str(folder), practice=str(run / "practice"), dataset=dataset, play=play, prior=prior,
+        seed=seed, settings=settings, bc=bc,
     )  # fmt: skip
 
 
@@ -255,9 +263,9 @@ class ContinualLearner:
         if self._data is None:
             config = self.config
             self._tell(phase="reading the demonstrations")
-            data = load_demonstrations(config.dataset, config.play, self.inputs, self.start.tasks)
+            data = load_demonstrations(config.dataset, config.play, self.inputs, self.start.tasks, config.prior)
             data.contract.require(self.start.contract, f"checkpoint {config.start}")
-            self._data, self.rounds.demonstrated = data, len(data)
+            self._data, self.rounds.demonstrated = data, len(data) - data.prior
             if stop.is_set():
                 raise Stopped
         return self._data

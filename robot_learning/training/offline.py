@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 
 from robot_learning.algorithms.behaviour_cloning import BehaviourCloning
-from robot_learning.algorithms.demonstrations import Demonstrations, with_play
+from robot_learning.algorithms.demonstrations import Demonstrations, with_play, with_prior
 from robot_learning.data import Dataset
 from robot_learning.errors import UserError
 from robot_learning.policies import read_checkpoint, save_checkpoint
@@ -80,6 +80,7 @@ def train(config: TrainConfig, resume: bool = False) -> TrainResult:
     dataset = Dataset(config.dataset)
     inputs = config.bc.input_keys(dataset.image_keys)
     data = with_play(Demonstrations.load(dataset, inputs, config.tasks, config.only_success), config.play, inputs)
+    data = with_prior(data, config.prior, inputs)
     run.mkdir(parents=True, exist_ok=True)
     if not started:
         config = _fit_time_limit(config, data)

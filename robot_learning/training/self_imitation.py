@@ -74,6 +74,8 @@ class SelfImitationRun:
     """Folders of demonstrations (LeRobot v3)."""
     play: tuple[str, ...] = ()
     """Folders of play; attempts at the tasks that succeeded there are learned from like demonstrations."""
+    prior: tuple[str, ...] = ()
+    """Folders of prior data, play or demonstrations from elsewhere; what succeeded there, at any task, is part of each batch."""
     env: str = PLAYROOM
     """Registered environment to practise in; robot_learning/Robot-v0 is a robot on ROS 2."""
     robot: RobotAccess = field(default_factory=RobotAccess)
@@ -147,6 +149,7 @@ def from_clone(base: Path, run: str, online_steps: int, env: str = PLAYROOM) -> 
         start=str(base / "checkpoints" / "last"),
         dataset=(cloned.dataset,),
         play=cloned.play,
+        prior=cloned.prior,
         env=env,
         tasks=tuple(names.get(instruction, instruction) for instruction in wanted),
         cameras=tuple(key.removeprefix(IMAGE_PREFIX) for key in dataset.image_keys),
@@ -200,8 +203,11 @@ class _Loop:
         self.contract = contract_of(env)
         self.instructions: list[str] = self.env.env.instructions  # type: ignore[attr-defined]
         self.inputs = config.bc.input_keys([IMAGE_PREFIX + camera for camera in config.cameras])
-        self.demonstrated = load_demonstrations(config.dataset, config.play, self.inputs, self.instructions)
-        self.rounds = CloneRounds(run, config.bc, config.settings, config.seed, len(self.demonstrated))
+        self.demonstrated = load_demonstrations(
+            config.dataset, config.play, self.inputs, self.instructions, config.prior
+        )
+        demonstrated = len(self.demonstrated) - self.demonstrated.prior
+        self.rounds = CloneRounds(run, config.bc, config.settings, config.seed, demonstrated)
         self.contract.require(self.demonstrated.contract, f"the data {', '.join(config.dataset)}")
         self.lengths: list[int] = []
         self.successes: list[bool] = []

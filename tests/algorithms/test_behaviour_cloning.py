@@ -51,6 +51,13 @@ def test_the_loss_falls(data: Demonstrations, head: str) -> None:
     assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.05
 
 
+def test_a_share_of_each_batch_is_prior_data(data: Demonstrations) -> None:
+    algorithm = make(dataclasses.replace(data, prior=12), prior_share=0.25)
+    drawn = [algorithm._sample(step) for step in range(4)]
+    assert [int((rows < 12).sum()) for rows in drawn] == [2, 2, 2, 2]
+    assert len(set(np.concatenate(drawn)) - set(range(12))) == 12  # two passes over the other frames, in new order
+
+
 def test_a_batch_depends_on_the_step_number_only(data: Demonstrations) -> None:
     first, second = make(data), make(data)
     for step in range(3):

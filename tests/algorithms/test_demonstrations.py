@@ -4,7 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robot_learning.algorithms.demonstrations import DemonstrationError, Demonstrations, load_play, with_play
+from robot_learning.algorithms.demonstrations import (
+    DemonstrationError,
+    Demonstrations,
+    load_play,
+    with_play,
+    with_prior,
+)
 from robot_learning.contract import Contract, ContractError
 from robot_learning.data import Dataset, DatasetWriter, Episode
 
@@ -164,3 +170,40 @@ def test_play_with_numbers_that_are_not_finite_is_refused(play: Dataset) -> None
     damaged._columns[STATE] = values  # our writer refuses such numbers, another one may not
     with pytest.raises(DemonstrationError, match="not finite"):
         load_play(damaged, [STATE], ["open"])
+
+
+# Prior data
+
+
+def test_prior_data_comes_first_with_all_its_tasks(dataset: Dataset, play: Dataset) -> None:
+    own = Demonstrations.load(dataset, [STATE], tasks=["close"])
+    joined = with_prior(own, [str(play.root), str(dataset.root)], [STATE])
+    assert (joined.prior, len(joined), joined.tasks) == (14 + 14, 28 + 6, ["close", "open"])
+    np.testing.assert_array_equal(joined.actions[28:], own.actions)
+
+
+def test_what_is_practised_comes_after_prior_data(dataset: Dataset, play: Dataset) -> None:
+    own = Demonstrations.load(dataset, [STATE])
+    begun = with_prior(own, [str(play.root)], [STATE])
+    assert Demonstrations.join([begun, own]).prior == 14
+    with pytest.raises(ValueError, match="only with the first"):
+        Demonstrations.join([own, begun])
+
+
+def test_prior_data_is_not_held_out(dataset: Dataset, play: Dataset) -> None:
+    data = with_prior(Demonstrations.load(dataset, [STATE], tasks=["open"]), [str(play.root)], [STATE])
+    training, validation = data.split(1)
+    assert (training.tolist(), validation.tolist()) == (list(range(14 + 5)), [19, 20, 21])
+
+
+def test_prior_play_without_any_success_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    contract = Contract.load("ur5e_2f85").select([STATE, FRONT]).with_image_size(SIZE, SIZE)
+    recorded, tasks = play_episode()
+    recorded.frames["next.success"][:] = False
+    with DatasetWriter.create(tmp_path / "dull", contract) as writer:
+        for t, task in enumerate(tasks):
+            writer.add_frame({key: values[t] for key, values in recorded.frames.items()}, task=task)
+        writer.save_episode(success=True)
+    own = Demonstrations.load(dataset, [STATE])
+    with pytest.raises(DemonstrationError, match=r"dull: nothing that was tried in this play succeeded"):
+        with_prior(own, [str(tmp_path / "dull")], [STATE])

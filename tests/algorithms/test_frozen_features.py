@@ -69,6 +69,14 @@ def test_all_views_are_drawn() -> None:
     assert len(torch.unique(drawn(features, [3] * 60), dim=0)) == 3
 
 
+def test_prior_data_has_one_view_of_each_frame() -> None:
+    features, network = store(), Network()
+    features.extend(dataclasses.replace(episodes([4, 2]), prior=4), network)
+    assert network.seen == 4 + 2 * 3
+    assert len(torch.unique(drawn(features, [3] * 60), dim=0)) == 1
+    assert len(torch.unique(drawn(features, [4] * 60), dim=0)) == 3
+
+
 def test_data_that_has_grown_keeps_its_maps_and_only_new_frames_are_computed() -> None:
     data, grown, network = episodes([4, 40, 7]), store(), Network()
     grown.extend(first(data, 2), network)
