@@ -33,9 +33,9 @@ class SelfImitationConfig:
     """Gradient steps of later trainings: the first's times (frames / frames of the demonstrations) to this power."""
     most_gradient_steps: int = 6000
     """No training is longer."""
-    own_encoder_from: int = 120
-    """From pictures: from so many episodes on (demonstrations and successes) the clone trains an image encoder of its own in the
-    place of a frozen one, which few episodes do not teach; 0: never."""
+    own_encoder_from: int = 0
+    """From pictures: from so many episodes on (demonstrations, successes and prior data) the clone trains an image encoder of its own
+    in the place of a frozen one, which few episodes do not teach; 0: never."""
     own_encoder_steps: int = 2000
     """Gradient steps of such a training: each costs twenty times as much."""
 

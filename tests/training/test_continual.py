@@ -84,6 +84,18 @@ def test_a_round_follows_whenever_enough_has_succeeded(config: ContinualConfig, 
     assert frames == [demonstrated + 2 * 6, demonstrated + 4 * 6]
 
 
+def test_it_goes_on_with_the_prior_data_of_the_clone(doors: Path, tmp_path: Path) -> None:
+    elsewhere, run = tmp_path / "elsewhere", tmp_path / "clone"
+    collect_demonstrations(elsewhere, {"open_sliding": 0}, episodes=1, cameras=())
+    train(TrainConfig(dataset=str(doors), prior=(str(elsewhere),), run=str(run), steps=10, threads=1, bc=CLONE))
+    config = dataclasses.replace(from_start(run, tmp_path / "run"), min_new_successes=1, settings=SHORT)
+    practise(Path(config.practice), doors, [True])
+    policy = ContinualLearner(config).advance(RUNNING)
+    assert policy is not None and policy.tasks == ["close the sliding door", "open the sliding door"]
+    (row,) = read_metrics(Path(config.run))
+    assert row["train/frames"] == Dataset(elsewhere).num_frames + Dataset(doors).num_frames + 6
+
+
 def test_it_learns_what_was_carried_out_but_no_holds(config: ContinualConfig, doors: Path) -> None:
     practise(Path(config.practice), doors, [True, True], held=3)
     practised = PractisedSuccesses(Path(config.practice), ["observation.state"], ["close the sliding door"])

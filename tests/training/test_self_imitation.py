@@ -24,7 +24,7 @@ from robot_learning.training.metrics import read_metrics
 from robot_learning.training.practice_env import Autonomy
 from robot_learning.training.practice_schedule import ScheduleConfig
 from robot_learning.training.run_state import RunError
-from robot_learning.training.self_imitation import SelfImitationRun, practise, read_run
+from robot_learning.training.self_imitation import SelfImitationRun, from_clone, practise, read_run
 
 CLONE = BehaviourCloningConfig(inputs="state", hidden=(32,), batch_size=16)
 PRACTICE = SelfImitationConfig(round_steps=200, gradient_steps=30, most_gradient_steps=60)
@@ -161,6 +161,18 @@ def test_a_clone_is_practised_with_by_finetune(doors: Path, tmp_path: Path) -> N
     first = load_file(practised / "rounds" / "round_0" / "weights.safetensors")
     assert all(torch.equal(first[key], value) for key, value in weights(str(run)).items())
     assert read_run(practised).tasks == ("close_sliding",)
+
+
+def test_a_clone_with_prior_data_practises_its_own_tasks(doors: Path, tmp_path: Path) -> None:
+    elsewhere, run = tmp_path / "elsewhere", tmp_path / "clone"
+    collect_demonstrations(elsewhere, {"open_sliding": 0}, episodes=1, cameras=())
+    flags = ["--dataset", str(doors), "--prior", str(elsewhere), "--run", str(run), "--inputs", "state"]
+    assert main(["train", "bc", *flags, "--steps", "20", "--threads", "1"]) == 0
+    begun = from_clone(run, str(tmp_path / "practised"), 60)
+    assert (begun.tasks, begun.prior) == (("close_sliding",), (str(elsewhere),))
+    practise(dataclasses.replace(begun, settings=PRACTICE))
+    both = ["close the sliding door", "open the sliding door"]
+    assert load_policy(tmp_path / "practised" / "rounds" / "round_1").tasks == both
 
 
 def test_a_second_run_in_the_same_folder_is_refused(config: SelfImitationRun) -> None:
