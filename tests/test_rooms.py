@@ -23,8 +23,9 @@ MAY_IMPORT = {
     "data": GROUND | {"contract", "control"},  # control: the assembler turns joints into the tool's pose
     "envs": GROUND | {"contract", "control"},
     "rewards": GROUND | {"networks"},
-    "policies": GROUND | {"contract", "data", "networks"},  # networks: a checkpoint's weights become a network again
-    "algorithms": GROUND | {"contract", "networks", "data", "policies"},
+    # networks: a checkpoint's weights become a network again; control: a policy that gives up drives the arm back
+    "policies": GROUND | {"contract", "control", "data", "networks"},
+    "algorithms": GROUND | {"contract", "control", "networks", "data", "policies"},
     "training": BELOW_TRAINING,
     "nodes": BELOW_TRAINING | {"training"},
     "commands": BELOW_TRAINING | {"training"},

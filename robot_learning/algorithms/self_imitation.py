@@ -34,8 +34,8 @@ class SelfImitationConfig:
     most_gradient_steps: int = 6000
     """No training is longer."""
     own_encoder_from: int = 0
-    """From pictures: from so many episodes on (demonstrations, successes and prior data) the clone trains an image encoder of its own
-    in the place of a frozen one, which few episodes do not teach; 0: never."""
+    """From pictures: from so many episodes on (of all data) the clone trains an image encoder of its own in place of a frozen
+    one, which few episodes do not teach; 0: never."""
     own_encoder_steps: int = 2000
     """Gradient steps of such a training: each costs twenty times as much."""
 

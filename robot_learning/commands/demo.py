@@ -28,7 +28,9 @@ class RenderingMissingError(UserError, RuntimeError):
 class Config:
     """Flags of `robot-learning demo`."""
 
-    until: Literal["record", "reward", "clone", "before", "practise", "after", "report"] = "report"
+    until: Literal[
+        "record", "reward", "clone", "before", "prior", "pretrain", "start", "practise", "after", "report"
+    ] = "report"
     """Stop after this stage."""
     demo: Annotated[DemoConfig, tyro.conf.arg(name="")] = field(default_factory=DemoConfig)
 
@@ -44,10 +46,11 @@ def run(config: Config) -> int:
         print(f"{config.until}: done, in {demo.folder}; go on with: {config.demo.command()}")
         return 0
     report = write_results(demo)
-    for when, evaluation in (("before", demo.before), ("after", demo.after)):
+    for when, evaluation in demo.evaluations().items():
         for line in evaluation.result().lines():
-            print(f"{when} practice, {line}")
-    gain, (low, high) = demo.gain()
-    print(f"gain: {100 * gain:+.0f} points, 95 % interval {100 * low:+.0f} to {100 * high:+.0f}")
+            print(f"{when}: {line}")
+    for since, evaluation in list(demo.evaluations().items())[:-1]:
+        gain, (low, high) = demo.gain(since=evaluation)
+        print(f"gain over {since}: {100 * gain:+.0f} points, 95 % interval {100 * low:+.0f} to {100 * high:+.0f}")
     print(f"report: {report.resolve().as_uri()}")
     return 0

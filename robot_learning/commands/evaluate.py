@@ -13,6 +13,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
+from robot_learning.policies import loader
 from robot_learning.training.evaluation import evaluate, make_playroom, record_success
 
 
@@ -30,6 +31,8 @@ class Config:
     """Seed of the first episode of each task; episode i uses seed + i."""
     furniture: int | None = None
     """Seed of where the furniture stands in all episodes; none: elsewhere in each."""
+    retry: bool = False
+    """Give up an attempt that takes longer than the demonstrations did, go back and try again, within the same time limit."""
     processes: int = 2
     """Worker processes; they do not change the result."""
     video_dir: str | None = None
@@ -45,7 +48,7 @@ class Config:
 def run(config: Config) -> int:
     """Evaluate and print the result."""
     result = evaluate(
-        config.checkpoint,
+        loader(config.checkpoint, config.retry),
         config.task,
         episodes=config.episodes,
         seed=config.seed,

@@ -36,5 +36,6 @@ RECORDING = (
     Argument("environment_state", "Simulation: record the state of the objects as well", NO, BOOL),
     Argument("bags", "Keep the raw messages of each episode in a bag below the dataset", YES, BOOL),
 )
+RETRY = Argument("retry", "The policy gives up an attempt that takes too long, goes back and tries again", NO, BOOL)
 DATASET = "Folder of the dataset; made when it does not exist, else gone on with"
 DEVICES = ("keyboard", "gamepad")

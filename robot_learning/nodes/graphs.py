@@ -22,6 +22,7 @@ from robot_learning.nodes.graph_arguments import (
     NO,
     REAL,
     RECORDING,
+    RETRY,
     REWARD,
     ROBOT,
     SIMULATION,
@@ -233,8 +234,7 @@ def _record_nodes(values: Values) -> list[Process]:
     tasks = [_playroom_task(task) for task in values["task"].split(",")] if values["task"] else ["open_drawer"]
     parameters: dict[str, Value] = {
         "tasks": tasks,
-        **{name: _number(values, name, int) for name in ("episodes", "failures")},
-        "seed": _number(values, "seed", int),
+        **{name: _number(values, name, int) for name in ("episodes", "failures", "seed")},
     }
     operator = _process(values, "scripted_operator", parameters, required=True)  # done with the last episode
     values = {**values, "task": tasks[0]}  # the operator asks for the others
@@ -246,11 +246,11 @@ def _policy_nodes(values: Values) -> list[Process]:
     if record and not values["dataset"]:
         raise GraphError("record:=true needs dataset:=FOLDER")
     lockstep = _is_simulated(values) and _flag(values["lockstep"])
-    at_once = _is_simulated(values) if values["act_at_once"] == "auto" else _flag(values["act_at_once"])
     parameters: dict[str, Value] = {
         "checkpoint": _policy_folder(values),
-        "act_at_once": at_once,
+        "act_at_once": _is_simulated(values) if values["act_at_once"] == "auto" else _flag(values["act_at_once"]),
         "trigger": "frames" if lockstep else "timer",
+        "retry": _flag(values["retry"]),
     }
     if values["task"]:
         parameters["task"] = _instruction(values["task"])
@@ -340,7 +340,7 @@ GRAPHS: dict[str, Graph] = {
                 Argument("override", "What a person overrides the policy with", "none", ("none", *DEVICES)),
                 Argument("record", "Record what happens", NO, BOOL),
                 Argument("dataset", f"With record:=true. {DATASET}"),
-                *(ROBOT, TASK, *RECORDING, *SIMULATION, *REAL, *REWARD, *COMMON),
+                *(RETRY, ROBOT, TASK, *RECORDING, *SIMULATION, *REAL, *REWARD, *COMMON),
             ),
             _policy_nodes,
         ),

@@ -19,20 +19,12 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
+from robot_learning.contract import STATE
+from robot_learning.control.retries import Retries
 from robot_learning.data.frames import Frame, FrameAssembler
 from robot_learning.data.messages import STAMPED, MessageFault, header_stamp
 from robot_learning.errors import UserError
-from robot_learning.nodes.base import (
-    ERROR,
-    OK,
-    SECOND,
-    WARN,
-    RobotNode,
-    latched,
-    ns_to_stamp,
-    reliable,
-    sensor,
-)
+from robot_learning.nodes.base import ERROR, OK, SECOND, WARN, RobotNode, latched, ns_to_stamp, reliable, sensor
 from robot_learning.nodes.inference import InferenceThread, Job, Result
 from robot_learning.nodes.message_types import message_type
 from robot_learning.nodes.phase import PhaseLock
@@ -46,6 +38,7 @@ from robot_learning.policies import (
     UnknownTaskError,
     build_policy,
     read_checkpoint,
+    retries_of,
     task_index,
 )
 from robot_learning.policies.parcel import version_of
@@ -84,6 +77,7 @@ class PolicyNode(RobotNode[Config]):
         if self._task:
             task_index(self._task, policy.tasks)
         warm_up(policy)
+        self._retries: Retries | None = None
         self._adopt(policy, version_of(checkpoint))
         self._period = round(SECOND / self.contract.rate)
         self._assembler = FrameAssembler(policy.contract)
@@ -148,6 +142,8 @@ class PolicyNode(RobotNode[Config]):
 
     def _adopt(self, policy: Policy, version: str) -> None:
         """Act with this policy from now on; plans of another are void."""
+        if self.config.retry and (self._policy is None or getattr(policy, "retry_plan", None)):
+            self._retries = retries_of(policy, f"policy: retry, checkpoint {self.config.checkpoint}")
         self._policy = policy
         self._player: ChunkPlayer | None = policy.player() if isinstance(policy, ChunkPolicy) else None
         self._every = policy.blending.every if isinstance(policy, ChunkPolicy) else 1
@@ -193,8 +189,9 @@ class PolicyNode(RobotNode[Config]):
             self._new_episode()
 
     def _on_sent(self, message: JointState) -> None:
-        """While others act, or the gate holds, plans made from where the robot was are void."""
-        self._interrupted = message.header.frame_id != self.get_name()
+        """While others act, the gate holds, or an attempt was given up, plans made from where the robot was are void."""
+        given_up = self._retries is not None and self._retries.is_retreating
+        self._interrupted = given_up or message.header.frame_id != self.get_name()
         self._gate_heard = time.monotonic()
 
     def _set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
@@ -233,6 +230,8 @@ class PolicyNode(RobotNode[Config]):
         """Whatever is under way is void, and the policy, or a newer one that waits, starts from what it sees next."""
         if newer := self._weights.take():
             self._adopt(*newer)
+        if self._retries is not None:
+            self._retries.reset()
         self._epoch += 1
         self._explore = self.config.exploration(len(self.contract.action.names), self._epoch)
         self._begun = False
@@ -285,6 +284,11 @@ class PolicyNode(RobotNode[Config]):
             self._complain(frame)
             return
         self._complaint = ()
+        back = self._retries.action(frame.values[STATE], self._task) if self._retries is not None else None
+        if back is not None:
+            self._interrupted = True
+            self._publish(back)
+            return
         planned = self._tick % self._every != 0 and not self._interrupted and self._publish_planned()
         if planned:
             return

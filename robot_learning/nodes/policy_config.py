@@ -31,6 +31,9 @@ class Config(NodeConfig):
     """A tick waits at most this long for a picture that is due [s, wall]; 0: never."""
     threads: int = 1
     """Threads of a forward pass; more seldom pay for small networks, and take cores from the cameras."""
+    retry: bool = False
+    """Give up an attempt that takes longer than demonstrations did: open the gripper, rise, go back to where one began, and try
+    again."""
     explore: float = 0.0
     """Share of the episodes with noise on the actions, as practice wants; see docs/self_imitation.md."""
     noise: float = 0.2

@@ -15,6 +15,7 @@ from robot_learning.policies.chunks import ActionChunks
 from robot_learning.policies.normalizer import Normalizer, StatisticsError
 from robot_learning.policies.player import ChunkPlayer
 from robot_learning.policies.policy import ObservationError, Policy, UnknownTaskError, check_observation, task_index
+from robot_learning.policies.retrying import Retrying, loader, retries_of
 
 __all__ = [
     "ActionChunks",
@@ -27,14 +28,17 @@ __all__ = [
     "Normalizer",
     "ObservationError",
     "Policy",
+    "Retrying",
     "StatisticsError",
     "UnknownTaskError",
     "actor_checkpoint",
     "build_policy",
     "check_observation",
     "load_policy",
+    "loader",
     "read_checkpoint",
     "register_policy",
+    "retries_of",
     "save_checkpoint",
     "task_index",
 ]

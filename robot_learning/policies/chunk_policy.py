@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from robot_learning.contract import Contract
+from robot_learning.control.retries import RetryPlan
 from robot_learning.networks.augmentation import centre_crop, to_float
 from robot_learning.networks.visuomotor import VisuomotorNetwork, VisuomotorSpec
 from robot_learning.policies.checkpoint import Checkpoint, register_policy
@@ -34,6 +35,7 @@ class ChunkPolicy:
         contract: only the streams the network reads.
         selected: for each vector input, the indices of its elements the network sees.
         displacements: the network predicts the sums of the actions from the first of the chunk on.
+        retry_plan: how long its attempts may take; see control/retries.py.
     """
 
     def __init__(
@@ -45,9 +47,11 @@ class ChunkPolicy:
         selected: Mapping[str, list[int]],
         displacements: bool,
         blending: Blending,
+        retry_plan: RetryPlan | None = None,
     ) -> None:
         self.network, self.normalizer, self.contract, self.tasks = network.eval(), normalizer, contract, list(tasks)
         self.selected, self.displacements, self.blending = dict(selected), displacements, blending
+        self.retry_plan = retry_plan
         self._player = self.player()
         self._tick = 0
 
@@ -124,4 +128,5 @@ def _build(checkpoint: Checkpoint) -> ChunkPolicy:
         selected=config["selected"],
         displacements=config["displacements"],
         blending=Blending(**config["blending"]),
+        retry_plan=RetryPlan.from_dict(config["retry"]) if config.get("retry") else None,
     )

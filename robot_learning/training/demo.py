@@ -2,8 +2,11 @@
 
 record     demonstrations, and attempts that fail, by the recorder on the ROS graph
 reward     a model that sees from the pictures whether the task is done
-clone      behaviour cloning of the demonstrations
-before     fresh episodes with the clone
+clone      behaviour cloning of the demonstrations alone
+before     fresh episodes with that clone
+prior      play at other desks, as data from elsewhere
+pretrain   a clone of the demonstrations and of what succeeded there
+start      the same fresh episodes with it
 practise   forward, backward, forward again, on the ROS graph; nobody resets, nobody judges; a learner trains meanwhile
 after      the same fresh episodes with the policy that practice has made
 report     films, report.html and summary.json
@@ -34,11 +37,15 @@ from robot_learning.training.films import Clip, film
 from robot_learning.training.intervals import bootstrap
 from robot_learning.training.kept_evaluation import KeptEvaluation
 from robot_learning.training.offline import train
+from robot_learning.training.play_collection import collect_play_in_parts
 from robot_learning.training.practice_log import Entry
 from robot_learning.training.reward_training import RewardRun, train_reward
 from robot_learning.training.stages import JobError, Stages
 
-STAGES = ("record", "reward", "clone", "before", "practise", "after", "report")
+STAGES = ("record", "reward", "clone", "before", "prior", "pretrain", "start", "practise", "after", "report")
+OF_PRIOR = ("prior", "pretrain", "start")  # without prior data there is nothing to do in these
+PRIOR_SEED = 500_000  # of play, from here on; evaluations keep away
+PARTS = 2  # processes that play
 SEEDS_PER_TASK = 1000  # demonstrations of the task number k start from the seeds seed + 1000 k and up
 FILMED = {True: 2, False: 1}  # successes and failures of each task to show, after practice
 MARGIN = 0.01  # what the reward model is to call done is so much more than enough [m]
@@ -60,8 +67,12 @@ class DemoConfig:
     """Gradient steps of the clone of the demonstrations; later ones take up to twice as many."""
     reward_steps: int = 1000
     """Gradient steps of each head of the reward model."""
+    prior: float = 10.0
+    """Minutes of play at other desks, as prior data; 0: practice begins with the clone of the demonstrations alone."""
     practice: int = 5000
     """Control ticks of practice, ten in a second of the robot's time."""
+    retry: bool = True
+    """In the evaluations, all of them, the policy may give up an attempt that takes too long, go back and try again."""
     episodes: int = 25
     """Evaluation episodes of each task, before and after, from seeds that nothing else uses."""
     ros: bool = True
@@ -96,18 +107,23 @@ class DemoConfig:
         """Refuse what makes no experiment (`JobError`, `UnknownTaskError`)."""
         for name in self.tasks:
             task_named(name)
+        if not 0 <= self.prior <= 600:
+            raise JobError(f"--prior: expected 0 to 600 minutes, found {self.prior}")
         many, most = (1, 10**9), SEEDS_PER_TASK // 2
         limits = {"demonstrations": (2, most), "failures": (1, most), "episodes": many, "steps": many, "practice": many}
         for name, (low, high) in {**limits, "processes": (0, 1024)}.items():
             if not low <= getattr(self, name) <= high:
                 raise JobError(f"--{name}: expected {low} to {high}, found {getattr(self, name)}")
-        used = range(self.seed, self.seed + SEEDS_PER_TASK * len(self.tasks))
         asked = range(self.evaluation_seed, self.evaluation_seed + self.episodes)
-        if asked.start < used.stop and used.start < asked.stop:
-            raise JobError(
-                f"--evaluation-seed: {asked.start} to {asked.stop - 1} overlaps the seeds of the demonstrations, "
-                f"{used.start} to {used.stop - 1}; an evaluation needs fresh episodes"
-            )
+        for whose, used in {
+            "the demonstrations": range(self.seed, self.seed + SEEDS_PER_TASK * len(self.tasks)),
+            "play": range(PRIOR_SEED, PRIOR_SEED + SEEDS_PER_TASK * PARTS),
+        }.items():
+            if asked.start < used.stop and used.start < asked.stop:
+                raise JobError(
+                    f"--evaluation-seed: {asked.start} to {asked.stop - 1} overlaps the seeds of {whose}, "
+                    f"{used.start} to {used.stop - 1}; an evaluation needs fresh episodes"
+                )
         sizes = {stream.shape[0] for stream in Contract.load(ROBOT).images.values()}
         if self.ros and sizes != {self.image_size}:
             raise JobError(
@@ -130,6 +146,8 @@ class Demo:
         self.dataset, self.reward = self.folder / "dataset", self.folder / "reward"
         self.practice = self.folder / "practice"
         self.clone = self.folder / "clone" / "checkpoints" / "last"
+        self.begins = self.folder / ("pretrain" if config.prior else "clone")  # the run that practice begins with
+        self.priors = [self.folder / "prior" / str(part) for part in range(PARTS)] if config.prior else []
         self.practised = self.practice / "checkpoints" / "last"
         self.world: World = GraphWorld(self.folder / "logs") if config.ros else OneProcess(config.image_size)
 
@@ -145,7 +163,13 @@ class Demo:
             "record": (shown, self.record),
             "reward": ("a model that sees whether a task is done", self.train_reward),
             "clone": ("behaviour cloning of the demonstrations", self.train_clone),
-            "before": (f"{config.episodes} fresh episodes of each task, before practice", self.evaluate_before),
+            "before": (
+                f"{config.episodes} fresh episodes of each task, by the demonstrations alone",
+                self.evaluate_before,
+            ),
+            "prior": (f"{config.prior:g} minutes of play at other desks", self.collect_prior),
+            "pretrain": ("a clone of the demonstrations and of what succeeded at play", self.pretrain),
+            "start": ("the same episodes before practice", self.evaluate_start),
             "practise": (f"{config.practice} control ticks, nobody resets or judges", self.practise),
             "after": ("the same episodes after practice", self.evaluate_after),
             "report": ("filming successes and failures", self.film),
@@ -154,7 +178,8 @@ class Demo:
         lock.acquire()
         try:
             for name in STAGES[: STAGES.index(until) + 1]:
-                self._stage(name, *work[name])
+                if config.prior or name not in OF_PRIOR:
+                    self._stage(name, *work[name])
         finally:
             lock.release()
 
@@ -202,15 +227,29 @@ class Demo:
         )
         return dataclasses.replace(config, threads=2, bc=dataclasses.replace(config.bc, encoder="frozen"))
 
+    def collect_prior(self) -> None:
+        """Play what is missing of the prior data."""
+        collect_play_in_parts(self.priors, self.config.prior, PRIOR_SEED, self.config.image_size)
+
+    def pretrain(self) -> None:
+        """Train the clone that practice begins with, or go on with it."""
+        prior = tuple(str(folder) for folder in self.priors)
+        config = dataclasses.replace(self.clone_config(), run=str(self.begins), prior=prior)
+        if not train(config, resume=True).finished:
+            raise KeyboardInterrupt
+
     def practise(self) -> None:
         """Practise, or go on with it."""
-        config = self.config
-        start, room = self.folder / "clone", config.furniture
-        self.world.practise(self.practice, start, self.reward, config.tasks, config.practice, config.seed, room)
+        config, room = self.config, self.config.furniture
+        self.world.practise(self.practice, self.begins, self.reward, config.tasks, config.practice, config.seed, room)
 
     def evaluate_before(self) -> None:
-        """Run the evaluation episodes of the clone that are missing."""
+        """Run the evaluation episodes of the clone of the demonstrations alone that are missing."""
         self._evaluate(self.before)
+
+    def evaluate_start(self) -> None:
+        """Run those of the clone that practice begins with."""
+        self._evaluate(self.start)
 
     def evaluate_after(self) -> None:
         """Run those of the practised policy; its model card tells the result."""
@@ -223,7 +262,7 @@ class Demo:
     def film(self) -> None:
         """Film the first successes and failures after practice, and a start that the clone failed from and practice mended."""
         for path, checkpoint, clips in self._wanted_clips():
-            film(checkpoint, clips, path, self.config.processes, self.config.furniture)
+            film(checkpoint, clips, path, self.config.processes, self.config.furniture, self.config.retry)
 
     def _wanted_clips(self) -> list[tuple[Path, Path, list[Clip]]]:
         mended, shown = [], []
@@ -243,13 +282,23 @@ class Demo:
 
     @property
     def before(self) -> KeptEvaluation:
-        """The evaluation of the clone."""
+        """The evaluation of the clone of the demonstrations alone."""
         return self._evaluation("before", self.clone)
+
+    @property
+    def start(self) -> KeptEvaluation:
+        """The evaluation of the clone that practice begins with; without prior data `before`."""
+        return self._evaluation("start", self.begins / "checkpoints" / "last") if self.config.prior else self.before
 
     @property
     def after(self) -> KeptEvaluation:
         """The evaluation of the practised policy."""
         return self._evaluation("after", self.practised)
+
+    def evaluations(self) -> dict[str, KeptEvaluation]:
+        """All of them in their order, by what the policy has learned from."""
+        start = {"with prior data": self.start} if self.config.prior else {}
+        return {"demonstrations alone": self.before, **start, "after practice": self.after}
 
     def _evaluation(self, name: str, checkpoint: Path) -> KeptEvaluation:
         config = self.config
@@ -260,6 +309,7 @@ class Demo:
             config.episodes,
             config.evaluation_seed,
             config.furniture,
+            config.retry,
         )
 
     def clips(self, when: str) -> list[Clip]:
@@ -270,16 +320,16 @@ class Demo:
         """The episodes of practice so far."""
         return self.world.entries(self.practice)
 
-    def paired(self, task: str) -> np.ndarray:
-        """Success after minus before of each evaluation episode of a task `(N,)`, the same starts: -1, 0 or 1."""
-        before, after = self.before.result().tasks[task], self.after.result().tasks[task]
+    def paired(self, task: str, since: KeptEvaluation | None = None) -> np.ndarray:
+        """Success after minus before (`since`) of each evaluation episode of a task `(N,)`, the same starts: -1, 0 or 1."""
+        before, after = (since or self.before).result().tasks[task], self.after.result().tasks[task]
         seeds = range(self.config.evaluation_seed, self.config.evaluation_seed + min(before.episodes, after.episodes))
         solved = [np.array([seed not in told.failed_seeds for seed in seeds], float) for told in (before, after)]
         return solved[1] - solved[0]
 
-    def gain(self, *tasks: str) -> tuple[float, tuple[float, float]]:
-        """Success after minus before over the `tasks` (all), with its 95 % bootstrap interval over episodes."""
-        differences = np.concatenate([self.paired(name) for name in tasks or self.config.tasks])
+    def gain(self, *tasks: str, since: KeptEvaluation | None = None) -> tuple[float, tuple[float, float]]:
+        """Success after minus before (`since`) over the `tasks` (all), with its 95 % bootstrap interval over episodes."""
+        differences = np.concatenate([self.paired(name, since) for name in tasks or self.config.tasks])
         return float(differences.mean()), bootstrap(differences)
 
     def contract(self) -> Contract:

@@ -17,10 +17,11 @@ from robot_learning.data import Dataset
 from robot_learning.data.files import write_json
 from robot_learning.envs.tasks import task as task_named
 from robot_learning.rewards import load_reward
-from robot_learning.training.demo import MARGIN, Demo
+from robot_learning.training.demo import MARGIN, PRIOR_SEED, Demo
 from robot_learning.training.demo_world import practice_arguments, record_arguments
 from robot_learning.training.evaluation import TaskResult
 from robot_learning.training.graph_process import command
+from robot_learning.training.play_collection import SEEDS
 from robot_learning.training.practice_log import Entry
 from robot_learning.training.practice_schedule import PERSON
 from robot_learning.training.report import Film, Report, StageRow, write_report
@@ -38,8 +39,10 @@ def write_results(demo: Demo) -> Path:
 
 
 def summary_of(demo: Demo) -> dict[str, Any]:
-    """Seconds per stage; per task success before and after practice; what practice took; plain data for JSON."""
-    before, after = demo.before.result(), demo.after.result()
+    """Seconds per stage; per task success of the demonstrations alone (before), with prior data (start) and after practice; what
+    practice took; plain data for JSON."""
+    before, start, after = demo.before.result(), demo.start.result(), demo.after.result()
+    of_practice = demo.gain(since=demo.start)
     seconds = {name: round(stage.seconds, 1) for name, stage in demo.stages.stages.items()}
     entries, gain = demo.entries(), demo.gain()
     ticks, asked = sum(entry.ticks for entry in entries), sum(entry.before == PERSON for entry in entries)
@@ -48,6 +51,7 @@ def summary_of(demo: Demo) -> dict[str, Any]:
         "tasks": {
             name: {
                 "before": _rate(before.tasks[name]),
+                **({"start": _rate(demo.start.result().tasks[name])} if demo.config.prior else {}),
                 "after": _rate(after.tasks[name]),
                 "gain": demo.gain(name)[0],
                 "gain_interval": list(demo.gain(name)[1]),
@@ -55,9 +59,12 @@ def summary_of(demo: Demo) -> dict[str, Any]:
             for name in after.tasks
         },
         "before": {"rate": before.rate, "interval": list(before.interval)},
+        **({"start": {"rate": start.rate, "interval": list(start.interval)}} if demo.config.prior else {}),
         "after": {"rate": after.rate, "interval": list(after.interval)},
         "gain": gain[0],
         "gain_interval": list(gain[1]),
+        "gain_of_practice": of_practice[0],
+        "gain_of_practice_interval": list(of_practice[1]),
         "practice": {
             "ticks": ticks,
             "episodes": len(entries),
@@ -97,16 +104,15 @@ def report_of(demo: Demo) -> Report:
     instructions = {name: task_named(name).instruction for name in demo.config.tasks}
     settings = {
         "job": demo.stages.settings,
-        "clone": yaml.safe_load((demo.folder / "clone/config.yaml").read_text()),
+        "clone": yaml.safe_load((demo.begins / "config.yaml").read_text()),
     }
     entries = demo.entries()
     return Report(
         title=f"{_join(list(instructions.values()))}: a few demonstrations, then practice alone".capitalize(),
         subtitle=f"robot_learning {robot_learning.__version__}, simulated {demo.contract().description}",
         story=_story(demo, dataset, entries),
-        before=demo.before.result(),
-        result=demo.after.result(),
-        gain=demo.gain(),
+        evaluations={when: kept.result() for when, kept in demo.evaluations().items()},
+        gains={since: demo.gain(since=kept) for since, kept in list(demo.evaluations().items())[:-1]},
         instructions=instructions,
         stages=_stages(demo),
         films=_films(demo, instructions),
@@ -128,7 +134,7 @@ def _films(demo: Demo, instructions: dict[str, str]) -> list[Film]:
             clip.speed,
             words,
         )
-        for who, words in (("before", "before practice"), ("after", "after practice"))
+        for who, words in (("before", "demonstrations alone"), ("after", "after practice"))
         for clip in demo.clips(who)
         if clip.task in instructions
     ]
@@ -167,6 +173,18 @@ def _story(demo: Demo, dataset: Dataset, entries: Sequence[Entry]) -> list[str]:
     cameras = _join([key.removeprefix(IMAGE_PREFIX) for key in dataset.image_keys])
     practised = sum(entry.ticks for entry in entries) / dataset.fps / 60
     where = " Everything from the camera to the controller went over ROS 2." if config.ros else ""
+    retry = (
+        " An attempt that takes longer than the demonstrations did is given up: the arm goes back and the policy tries again, "
+        "in all these evaluations."
+        if config.retry
+        else ""
+    )
+    prior = (
+        f"Practice began with a policy that had also learned from {config.prior:g} minutes of play at other desks, where "
+        "somebody did one thing after another: prior data, as a robot has that is not the first of its kind."
+        if config.prior
+        else "Practice began with that policy."
+    )
     return [
         f"A scripted demonstrator showed a simulated robot at its desk each of {len(config.tasks)} tasks {config.demonstrations} "
         f"times and failed at it {config.failures} times on purpose, {minutes:.1f} minutes of robot time in all. Arm, drawer, "
@@ -174,12 +192,13 @@ def _story(demo: Demo, dataset: Dataset, entries: Sequence[Entry]) -> list[str]:
         "From these recordings two models were trained on this machine's CPU: a reward model, which says from a picture "
         f"whether a task is done, and a policy by behaviour cloning, which sees the {cameras} camera ({config.image_size}x"
         f"{config.image_size} pixels), the gripper and the tool's pose, never the state of the objects.",
+        prior,
         f"Then the robot practised by itself for {practised:.1f} minutes of its time: one task, the task that undoes it, the "
         "first again. Nobody put anything back, and nobody but the reward model said what had succeeded. Successes were learned "
         f"from meanwhile, and each new policy took over at the next episode.{where}",
         f"Before and after, the policy was left alone with the same {config.episodes} fresh episodes of each task. An episode "
         "counts as a success when the objects are where they should be within 15 seconds, as the simulator knows; the reward "
-        "model has no say there.",
+        f"model has no say there.{retry}",
     ]
 
 
@@ -190,6 +209,7 @@ def _stages(demo: Demo) -> list[StageRow]:
     trained = f"--dataset {demo.dataset}"
     tested = (
         f"--task {names} --episodes {config.episodes} --seed {config.evaluation_seed} --furniture {config.furniture}"
+        f"{' --retry' if config.retry else ''}"
     )
     reward = (
         f"robot-learning reward train {trained} --ask {names} --output {again / 'reward'} --margin {MARGIN} "
@@ -207,7 +227,7 @@ def _stages(demo: Demo) -> list[StageRow]:
             "practice",
             practice_arguments(
                 again / "practice",
-                folder / "clone",
+                demo.begins,
                 demo.reward,
                 config.tasks,
                 config.practice,
@@ -221,7 +241,7 @@ def _stages(demo: Demo) -> list[StageRow]:
             f"--failures {counts[1]} --image-size {config.image_size} --seed {config.seed} --furniture {config.furniture}"
         )
         practice = (
-            f"robot-learning finetune {folder / 'clone'} --run {again / 'practice'} --reset-free --reward {demo.reward} "
+            f"robot-learning finetune {demo.begins} --run {again / 'practice'} --reset-free --reward {demo.reward} "
             f"--steps {config.practice} --furniture {config.furniture}"
         )
     what = {
@@ -232,11 +252,30 @@ def _stages(demo: Demo) -> list[StageRow]:
             f"{config.episodes} fresh episodes of each task",
             f"robot-learning evaluate {demo.clone} {tested}",
         ),
+        **(_prior_stages(demo, again, clone, tested) if config.prior else {}),
         "practise": (f"{config.practice} control ticks without resets, and learning meanwhile", practice),
         "after": ("the same episodes", f"robot-learning evaluate {demo.practised} {tested}"),
         "report": ("films and this page", config.command()),
     }
     return [StageRow(name, words, demo.stages[name].seconds, line) for name, (words, line) in what.items()]
+
+
+def _prior_stages(demo: Demo, again: Path, clone: str, tested: str) -> dict[str, tuple[str, str]]:
+    folders, minutes = [again / "prior" / folder.name for folder in demo.priors], demo.config.prior / len(demo.priors)
+    play = [
+        f"robot-learning collect play --dataset {folder} --minutes {minutes:g} --seed {PRIOR_SEED + SEEDS * k}"
+        f" --image-size {demo.config.image_size}"
+        for k, folder in enumerate(folders)
+    ]
+    pretrain = clone.replace(f"--run {again / 'clone'}", f"--run {again / 'pretrain'}")
+    return {
+        "prior": (f"{demo.config.prior:g} minutes of play at other desks", "\n".join(play)),
+        "pretrain": (
+            "a clone of the demonstrations and of what succeeded at play",
+            f"{pretrain} --prior {' '.join(map(str, demo.priors))}",
+        ),
+        "start": ("the same episodes", f"robot-learning evaluate {demo.begins / 'checkpoints' / 'last'} {tested}"),
+    }
 
 
 def _episodes(dataset: Dataset, instruction: str) -> list[np.ndarray]:

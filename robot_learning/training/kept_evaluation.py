@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 
 from robot_learning.data.files import write_json
-from robot_learning.policies import read_checkpoint
+from robot_learning.policies import loader, read_checkpoint
 from robot_learning.training.evaluation import EpisodeResult, EvaluationResult, evaluate, make_playroom, summarise
 
 
 class KeptEvaluation:
     """The evaluation of a checkpoint on `episodes` episodes of each of the `tasks` from `seed`, kept in the file `path`.
 
-    `furniture`: seed of where it stands in all episodes; None: elsewhere in each.
+    `furniture`: seed of where it stands in all episodes; None: elsewhere in each. `retry`: the policy may try again.
     """
 
     def __init__(
@@ -27,7 +27,9 @@ class KeptEvaluation:
         episodes: int,
         seed: int,
         furniture: int | None = None,
+        retry: bool = False,
     ) -> None:
+        self.retry = retry
         self.path, self.checkpoint, self.furniture = path, checkpoint, furniture
         self.tasks, self.episodes, self.seed = tuple(tasks), episodes, seed
 
@@ -41,7 +43,7 @@ class KeptEvaluation:
             write_json(self.path, {"weights": weights, "episodes": episodes})
 
         evaluate(
-            self.checkpoint,
+            loader(self.checkpoint, self.retry),
             self.tasks,
             episodes=self.episodes,
             seed=self.seed,

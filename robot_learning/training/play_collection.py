@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
+import os
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robot_learning.data import DatasetWriter
+from robot_learning.data import Dataset, DatasetWriter
+from robot_learning.data.metadata import INFO_PATH
 from robot_learning.envs.demonstrator import PlayConfig, Player
 from robot_learning.envs.playroom_env import PlayroomEnv
+from robot_learning.errors import UserError
 from robot_learning.training.progress import ProgressBar
+from robot_learning.training.workers import prepare_worker, starting_workers
 
 EPISODE_SECONDS = 45.0  # a recording is cut here so that a crash loses no more; play itself goes on
+SEEDS = 1000  # between those of datasets that are collected at once
 SESSION_SECONDS = 90.0  # then another player finds another room; ten minutes see every start
 STARTS = (
     "grasp_flat",
@@ -53,6 +62,60 @@ def collect_play(
                     session = max(session + 1, seed + writer.num_episodes)
     finally:
         env.close()
+
+
+class PlayError(UserError, RuntimeError):
+    """A process that collects play has failed; says why."""
+
+
+def collect_play_in_parts(roots: Sequence[Path], minutes: float, seed: int, image_size: int = 96) -> None:
+    """`collect_play` into several datasets at once, a process for each: `minutes` in all, each from a seed of its own.
+
+    Ctrl-C raises `KeyboardInterrupt`; as after a kill, what was recorded stays, and another call goes on.
+
+    Raises:
+        PlayError: what one of the processes raised.
+    """
+    context, each = multiprocessing.get_context("spawn"), minutes / len(roots)
+    ends = [context.Pipe(duplex=False) for _ in roots]
+    workers = [
+        context.Process(target=_part, args=(root, each, seed + SEEDS * k, image_size, ends[k][1]), daemon=True)
+        for k, root in enumerate(roots)
+    ]
+    with ProgressBar("play", round(each * 60 * 10) * len(roots), "frames", _recorded(roots)) as bar:
+        with starting_workers():
+            for worker in workers:
+                worker.start()
+        try:
+            while any(worker.is_alive() for worker in workers):
+                time.sleep(0.5)
+                bar.update(_recorded(roots))
+        finally:
+            for worker in workers:
+                worker.terminate()
+                worker.join()
+    for root, worker, (told, _) in zip(roots, workers, ends, strict=True):
+        if told.poll():
+            raise PlayError(f"{root}: {told.recv()}")
+        if worker.exitcode:
+            raise PlayError(
+                f"{root}: the process that collects play ended with code {worker.exitcode}; run it again to go on"
+            )
+
+
+def _part(root: Path, minutes: float, seed: int, image_size: int, told: Any) -> None:
+    """In a process of its own, whose progress nobody sees."""
+    prepare_worker()
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        try:
+            collect_play(root, minutes, seed, image_size)
+        except Exception as error:
+            told.send(f"{type(error).__name__}: {error}")
+
+
+def _recorded(roots: Sequence[Path]) -> int:
+    """Frames of play that are on the disk."""
+    return sum(Dataset(root).num_frames for root in roots if (root / INFO_PATH).is_file())
 
 
 def _session(

@@ -47,7 +47,8 @@ class Report:
 
     Attributes:
         title, subtitle: its heading. story: paragraphs that tell a stranger what was done.
-        before, result: the evaluations before and after practice; gain: their difference and its interval, over all tasks.
+        evaluations: the same episodes by what the policy had learned from, the last after practice. gains: of that over each of
+            the others, over all tasks, with intervals.
         instructions: what a person would say for each of the tasks.
         practice: its episodes; judged: rows of a table about the reward model, the first is its head.
         demonstrations: by instruction, some episodes `(T, H, W, 3)`.
@@ -57,9 +58,8 @@ class Report:
     title: str
     subtitle: str
     story: Sequence[str]
-    before: EvaluationResult
-    result: EvaluationResult
-    gain: tuple[float, tuple[float, float]]
+    evaluations: Mapping[str, EvaluationResult]
+    gains: Mapping[str, tuple[float, tuple[float, float]]]
     instructions: Mapping[str, str]
     stages: Sequence[StageRow]
     films: Sequence[Film] = ()
@@ -68,6 +68,16 @@ class Report:
     demonstrations: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
     setup: Sequence[tuple[str, str]] = ()
     config: str = ""
+
+    @property
+    def before(self) -> EvaluationResult:
+        """The first evaluation."""
+        return next(iter(self.evaluations.values()))
+
+    @property
+    def result(self) -> EvaluationResult:
+        """The last one."""
+        return list(self.evaluations.values())[-1]
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -89,10 +99,7 @@ def render(report: Report) -> str:
         subtitle=escape(report.subtitle),
         before=f"{100 * report.before.rate:.0f}",
         rate=percent(result.rate),
-        headline=escape(
-            f"of {result.episodes} fresh episodes succeeded before and after practice: {points(report.gain[0])} points, 95 % "
-            f"interval {points(report.gain[1][0])} to {points(report.gain[1][1])}"
-        ),
+        headline=escape(_headline(report)),
         tasks="".join(_task(report, name) for name in result.tasks),
         story="".join(f"<p>{escape(paragraph)}</p>" for paragraph in report.story),
         stages=_stages(report.stages),
@@ -125,12 +132,22 @@ def between(interval: tuple[float, float]) -> str:
     return f"{100 * interval[0]:.0f} to {100 * interval[1]:.0f} %"
 
 
+def _headline(report: Report) -> str:
+    over = "; ".join(
+        f"{points(gain)} points over {since} (95 % interval {points(low)} to {points(high)})"
+        for since, (gain, (low, high)) in report.gains.items()
+    )
+    first = next(iter(report.evaluations))
+    return f"of {report.result.episodes} fresh episodes succeeded, with the {first} and after practice: {over}"
+
+
 def _task(report: Report, name: str) -> str:
     words, bars = escape(report.instructions[name]), ""
-    for when, kind, result in (("before", "early", report.before), ("after", "late", report.result)):
+    kinds = ["early", *["middle"] * (len(report.evaluations) - 2), "late"]
+    for (when, result), kind in zip(report.evaluations.items(), kinds, strict=True):
         task = result.tasks[name]
-        counts = f"{when} practice: {task.successes} of {task.episodes} · 95 % interval {between(task.interval)}"
-        bar = figures.interval_bar(task.rate, task.interval, f"{words}, {when} practice: {percent(task.rate)}")
+        counts = f"{escape(when)}: {task.successes} of {task.episodes} · 95 % interval {between(task.interval)}"
+        bar = figures.interval_bar(task.rate, task.interval, f"{words}, {escape(when)}: {percent(task.rate)}")
         bars += f'<p><span class="soft">{counts}</span></p><div class="{kind}">{bar}</div>'
     return f'<div class="task"><p><strong>{words}</strong></p>{bars}</div>'
 

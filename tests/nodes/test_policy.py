@@ -1,5 +1,6 @@
 """The policy node on a real graph: a tiny checkpoint, joint states and pictures from a test node."""
 
+import re
 import threading
 from array import array
 from pathlib import Path
@@ -20,6 +21,7 @@ from std_msgs.msg import String, UInt8MultiArray
 from std_srvs.srv import Trigger
 
 from robot_learning.contract import Contract
+from robot_learning.control.retries import RetryPlan
 from robot_learning.networks import VisuomotorNetwork, VisuomotorSpec
 from robot_learning.nodes.base import SECOND, latched, ns_to_stamp, reliable, sensor
 from robot_learning.nodes.policy import PolicyNode
@@ -180,6 +182,25 @@ def test_it_acts_and_explores_as_the_policy_does_in_process(graph, start, checkp
     assert noise.noisy == bool(explore)
     assert np.allclose([action.position for action in robot.actions], expected, atol=1e-4)
     assert not node.counts.get("late_ticks") and not node.counts.get("dropped_ticks")
+
+
+def test_an_attempt_that_takes_too_long_is_given_up_and_begun_anew(
+    graph, start, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The robot never moves, so the way back, with the gripper open, takes its longest."""
+    monkeypatch.setattr("robot_learning.control.retries.RETREAT_TICKS", 6)
+    saved = read_checkpoint(checkpoint)
+    saved.config["retry"] = RetryPlan({OPEN: 4}, ((0.3, 0.2, 0.3, 0.0),)).to_dict()
+    save_checkpoint(checkpoint, saved)
+    robot, _ = start(retry=True)
+    graph.until(lambda: len(robot.actions) >= 4 + 6 + 4, "a second attempt")
+    goes_back = "".join("-" if action.position[4] > -1 else "b" for action in robot.actions)
+    assert re.match("-{1,4}b{6}-{1,4}", goes_back), goes_back
+
+
+def test_retries_need_a_clone_that_knows_how_long_attempts_take(graph, start) -> None:
+    robot, _ = start(retry=True)
+    graph.until(lambda: robot.says(DiagnosticStatus.ERROR, "how long its attempts may take"), "the complaint")
 
 
 def test_a_stopped_camera_is_named_and_nothing_is_sent(graph, start) -> None:

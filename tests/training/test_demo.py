@@ -9,16 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from robot_learning.data import Dataset
 from robot_learning.envs.tasks import UnknownTaskError
+from robot_learning.policies import read_checkpoint
 from robot_learning.training.demo import STAGES, Demo, DemoConfig
 from robot_learning.training.demo_report import summary_of, write_results
 from robot_learning.training.stages import JobError
 
 TINY = {
     "tasks": ("open_drawer", "close_drawer"), "demonstrations": 2, "failures": 1, "steps": 2, "reward_steps": 2, "practice": 120,
-    "episodes": 1, "ros": False, "image_size": 32, "processes": 0,
+    "prior": 1.0, "episodes": 1, "ros": False, "image_size": 32, "processes": 0,
 }  # fmt: skip
 
 KILLED = """
@@ -79,6 +81,22 @@ def test_what_is_measured_after_is_what_practice_made(demo: Demo) -> None:
     assert demo.after.checkpoint == demo.practice / "checkpoints" / "last" and demo.after.checkpoint.is_dir()
 
 
+def test_practice_begins_with_what_play_elsewhere_taught_too(demo: Demo) -> None:
+    assert len(demo.priors) == 2 and all(Dataset(folder).num_frames == 300 for folder in demo.priors)
+    known = read_checkpoint(demo.start.checkpoint).tasks
+    assert {"open the drawer", "close the drawer"} < set(known)
+    first = read_checkpoint(demo.practice / "rounds" / "round_0")
+    assert all(
+        torch.equal(first.weights[key], value) for key, value in read_checkpoint(demo.start.checkpoint).weights.items()
+    )
+
+
+def test_without_prior_data_practice_begins_with_the_demonstrations(tmp_path: Path) -> None:
+    job = Demo(tiny(tmp_path / "job", prior=0.0))
+    assert job.begins == job.folder / "clone" and job.priors == [] and job.start.checkpoint == job.clone
+    assert list(job.evaluations()) == ["demonstrations alone", "after practice"]
+
+
 def test_films_show_how_the_episodes_ended(demo: Demo) -> None:
     failed = {name: task.failed_seeds for name, task in demo.after.result().tasks.items()}
     clips = demo.clips("after")
@@ -94,7 +112,7 @@ def test_summary(demo: Demo) -> None:
     summary = json.loads((demo.folder / "summary.json").read_text())
     assert summary == summary_of(demo)
     assert set(summary["seconds"]) == {*STAGES, "total"}
-    assert set(summary["tasks"]["close_drawer"]) == {"before", "after", "gain", "gain_interval"}
+    assert set(summary["tasks"]["close_drawer"]) == {"before", "start", "after", "gain", "gain_interval"}
     assert summary["practice"]["episodes"] == len(demo.entries())
 
 
@@ -143,6 +161,8 @@ def test_a_killed_collection_goes_on_to_the_same_dataset(demo: Demo, tmp_path: P
         ({"episodes": 0}, "--episodes: expected 1 to"),
         ({"steps": 0}, "--steps: expected 1 to"),
         ({"evaluation_seed": 500}, "overlaps the seeds of the demonstrations"),
+        ({"evaluation_seed": 501_000}, "overlaps the seeds of play"),
+        ({"prior": -1.0}, "--prior: expected 0 to 600 minutes, found -1"),
         ({"ros": True}, r"--image-size: over ROS expected that of the contract ur5e_2f85, \{96\}, found 32"),
     ],
 )

@@ -57,9 +57,11 @@ def report(tmp_path: Path) -> Report:
         title="Open <the> drawer",
         subtitle="sub",
         story=["It was shown & learned."],
-        before=EvaluationResult({"open": task(20, 50), "close": task(40, 50)}, 100),
-        result=EvaluationResult({"open": task(45, 50), "close": task(50, 50)}, 100),
-        gain=(0.35, (0.2, 0.5)),
+        evaluations={
+            "demonstrations alone": EvaluationResult({"open": task(20, 50), "close": task(40, 50)}, 100),
+            "after practice": EvaluationResult({"open": task(45, 50), "close": task(50, 50)}, 100),
+        },
+        gains={"demonstrations alone": (0.35, (0.2, 0.5))},
         instructions={"open": "open the drawer", "close": "close the drawer"},
         stages=[StageRow("collect", "words", 20.0, "robot-learning collect"), StageRow("train", "w", 100.0, "cmd")],
         films=[Film(video, "open the drawer", True, 107), Film(video, "open the drawer", False, 100, speed=3)],
@@ -88,12 +90,13 @@ def test_every_tag_is_closed(page: Page) -> None:
 def test_the_headline_has_both_rates_and_the_interval_of_the_gain(page: Page) -> None:
     assert "60 → 95 %" in " ".join(page.text.split())
     assert (
-        "of 100 fresh episodes succeeded before and after practice: +35 points, 95 % interval +20 to +50" in page.text
+        "of 100 fresh episodes succeeded, with the demonstrations alone and after practice: "
+        "+35 points over demonstrations alone (95 % interval +20 to +50)" in page.text
     )
 
 
 def test_each_task_has_its_interval(page: Page) -> None:
-    assert "before practice: 20 of 50 · 95 % interval 28 to 54 %" in page.text
+    assert "demonstrations alone: 20 of 50 · 95 % interval 28 to 54 %" in page.text
     assert "after practice: 50 of 50 · 95 % interval 93 to 100 %" in page.text
 
 
@@ -144,7 +147,8 @@ def test_a_report_without_films_practice_or_demonstrations(report: Report) -> No
 
 
 def test_nothing_evaluated_yet(report: Report) -> None:
-    empty = replace(report, result=EvaluationResult({}, 0), instructions={}, films=())
+    nothing = dict.fromkeys(report.evaluations, EvaluationResult({}, 0))
+    empty = replace(report, evaluations=nothing, instructions={}, films=())
     assert "of 0 fresh episodes" in Page(render(empty)).text
 
 
