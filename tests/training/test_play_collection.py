@@ -19,5 +19,5 @@ def test_parts_are_played_at_once_and_not_again(tmp_path: Path) -> None:
 
 def test_what_goes_wrong_in_a_part_is_told(tmp_path: Path) -> None:
     collect_play_in_parts([tmp_path / "one"], minutes=0.05, seed=3, image_size=32)
-    with pytest.raises(PlayError, match=r"one: .*observation\.images"):
+    with pytest.raises(PlayError, match=r"(?s)one: .*observation\.images"):
         collect_play_in_parts([tmp_path / "one"], minutes=0.1, seed=3, image_size=64)
