@@ -7,7 +7,7 @@ and 20 + 20 failures there, and as prior data an hour of play at other desks. Fr
 demonstrations alone (BC), and a clone of demonstrations and prior data, which goes on by self-imitation. Variants: `model`, the
 whole recipe; `truth`, the simulator judges instead of the reward model; `resets`, the reward model judges but arm and objects are
 put anew for each episode; `no_prior`, practice begins with BC. Policies are evaluated at that desk, with resets of arm and
-objects, on episodes that nothing else uses, by the simulator's verdict.
+objects, on episodes that nothing else uses, by the simulator's verdict; BC and the last policy once more with retries.
 
 A job is one variant on one pair with one seed, in one process with one thread, in a folder below --run; what is finished is not
 repeated, and what was stopped or killed goes on. --report measures nothing and reports what there is.
@@ -37,7 +37,11 @@ from kept_jobs import KeptJobs
 from practice_report import NAME, summary, write
 from reward_quality import PAIRS
 
+from robot_learning.algorithms.demonstrations import Demonstrations
+from robot_learning.contract import STATE
+from robot_learning.control.retries import RetryPlan
 from robot_learning.data import Dataset
+from robot_learning.policies import Retrying, load_policy
 from robot_learning.rewards import EmbeddedConfig
 from robot_learning.training.collection import collect_demonstrations
 from robot_learning.training.config import TrainConfig
@@ -137,6 +141,9 @@ def work(job: Job, root: Path) -> None:
             raise KeyboardInterrupt  # stopped; the same command goes on
         result = {"job": job.facts(), **practised(run), "points": []}
         result["bc"] = evaluated(job, alone / "checkpoints" / "last", 0)["successes"]
+        last = run / "rounds" / f"round_{job.steps // ROUND}"
+        for name, policy in (("bc_retry", alone / "checkpoints" / "last"), ("end_retry", last)):
+            result[name] = evaluated(job, policy, 0, basis / "data")["successes"]
         for step in range(0, job.steps + 1, job.steps // job.marks):
             result["points"].append(evaluated(job, run / "rounds" / f"round_{step // ROUND}", step))
         result["cpu_seconds"] = time.process_time() - began
@@ -152,18 +159,31 @@ def longest(data: Path) -> int:
     return min(int(1.5 * took.max()), 150)
 
 
-def evaluated(job: Job, policy: Path, step: int) -> dict[str, Any]:
-    """Successes of each task, in the order of the episodes' seeds; kept beside the policy."""
-    kept = policy.with_name(f"{policy.name}_success.json")
+def evaluated(job: Job, policy: Path, step: int, retry: Path | None = None) -> dict[str, Any]:
+    """Successes of each task, in the order of the episodes' seeds; kept beside the policy.
+
+    `retry`: it tries again when an attempt takes longer than these demonstrations.
+    """
+    kept = policy.with_name(f"{policy.name}{'_retry' if retry else ''}_success.json")
     if not kept.exists():
-        room = partial(make_playroom, furniture=job.furniture)
-        outcome = evaluate(policy, job.pair, episodes=job.episodes, seed=TEST_SEED, processes=0, make_env=room)
+        room, source = partial(make_playroom, furniture=job.furniture), partial(tries_again, policy, retry)
+        acting = source if retry else policy
+        outcome = evaluate(acting, job.pair, episodes=job.episodes, seed=TEST_SEED, processes=0, make_env=room)
         rates = {}
         for task, told in outcome.tasks.items():
             failed = set(told.failed_seeds)
             rates[task] = [int(TEST_SEED + i not in failed) for i in range(job.episodes)]
         kept.write_text(json.dumps(rates))
     return {"step": step, "successes": json.loads(kept.read_text())}
+
+
+def tries_again(policy: Path, data: Path) -> Retrying:
+    """The policy with retries; all of them know the same of how long an attempt takes, that of the demonstrations."""
+    clone = load_policy(policy)
+    shown = Demonstrations.load(Dataset(data), [STATE])
+    tasks = [shown.tasks[index] for index in shown.task_of]
+    clone.retry_plan = RetryPlan.of(shown.contract, shown.vectors[STATE], shown.ends, tasks)
+    return Retrying(clone)
 
 
 def practised(run: Path) -> dict[str, Any]:

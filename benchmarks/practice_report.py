@@ -15,6 +15,7 @@ import numpy as np
 from offline_to_online_report import resampled
 
 NAME = "practice"
+GAINS = ("gain", "gain_of_practice", "bc_retry", "end_retry", "gain_retry")
 
 
 def successes(results: Sequence[dict[str, Any]]) -> np.ndarray:
@@ -32,10 +33,17 @@ def curve(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "steps": [point["step"] for point in results[0]["points"]][: len(table)],
         "bc": _rate(alone),
+        "bc_retry": _rate(_once_more(results, "bc_retry")),
+        "end_retry": _rate(_once_more(results, "end_retry")),
+        "gain_retry": _gain(_once_more(results, "bc_retry"), _once_more(results, "end_retry")),
         "rates": [_rate(row) for row in table],
         "gain": _gain(alone, table[-1]),
         "gain_of_practice": _gain(table[0], table[-1]),
     }
+
+
+def _once_more(results: Sequence[dict[str, Any]], name: str) -> np.ndarray:
+    return np.array([row for result in results for row in result[name].values()], float)
 
 
 def _rate(row: np.ndarray) -> dict[str, Any]:
@@ -90,6 +98,9 @@ def table(told: dict[str, Any]) -> str:
         *(f"{step // 1000}k" for step in steps),
         "gain over BC",
         "of practice",
+        "BC, retries",
+        "end, retries",
+        "gain, retries",
         "help per 1000",
         "false",
         "missed",
@@ -101,7 +112,7 @@ def table(told: dict[str, Any]) -> str:
                 variant,
                 pair,
                 ", ".join(map(str, values.get("seeds", []))),
-                *(_percent(r) for r in (values["bc"], *values["rates"], values["gain"], values["gain_of_practice"])),
+                *(_percent(r) for r in (values["bc"], *values["rates"], *(values[k] for k in GAINS))),
             ]
             shares = [f"{values[key]:.1%}" for key in ("false_share", "missed_share") if "seeds" in values]
             cells += [f"{values['interventions_per_1000']:.2f}", *shares] if shares else ["", "", ""]
