@@ -196,8 +196,8 @@ class Practice(RobotNode[Config]):
         """One episode; what is missing is waited for, and said."""
         try:
             before = self._prepare()
-            task = self._choose()
-            self._episode(task, before)
+            task, seems_done = self._choose()
+            self._episode(task, before, seems_done)
         except (NotYetError, ServiceError) as error:
             self._say(WARN, f"practice waits and goes on by itself: {error}")
             self._rest()
@@ -237,14 +237,16 @@ class Practice(RobotNode[Config]):
         while not self._hears.wait(self._helped.is_set, 0.5):
             pass
 
-    def _choose(self) -> str:
-        """The next task: one whose goal is not reached yet, as far as the judge can tell."""
+    def _choose(self) -> tuple[str, bool]:
+        """The next task: one whose goal is not reached yet, as far as the judge can tell; and whether it seems to be."""
         done: dict[str, bool] = {}
         while True:
             task = self._schedule.choose(self._log_book.past, done)
             self._ask_for(task)
-            if task in done or not self._is_done():
-                return task
+            if task in done:
+                return task, True
+            if not self._is_done():
+                return task, False
             done[task] = True
 
     def _ask_for(self, task: str) -> None:
@@ -269,7 +271,7 @@ class Practice(RobotNode[Config]):
         hears.require(lambda: hears.verdicts >= VERDICTS, self.config.patience, what)
         return bool(hears.verdict)
 
-    def _episode(self, task: str, before: str) -> None:
+    def _episode(self, task: str, before: str, seems_done: bool) -> None:
         """Let the policy act until success, the time's end, or a hold; record and write down what came of it."""
         hears, config = self._hears, self.config
         self._say(OK, f"{task}: {self._summary()}")
@@ -278,7 +280,7 @@ class Practice(RobotNode[Config]):
         try:
             self._policy["start"](config.patience, hears.stop.is_set)
             hears.forget()
-            solved, cut = self._watch()
+            solved, cut = self._watch(seems_done)
             version, ticks = hears.version, min(hears.carried_out, config.episode_ticks + config.linger)
             self._rest()  # here the policy takes up new weights
         except BaseException:
@@ -289,15 +291,20 @@ class Practice(RobotNode[Config]):
         at = self.now() / SECOND
         self._log_book.add(Entry(task, solved, ticks, before, saved, "" if solved else cut, hears.truth, version, at))
 
-    def _watch(self) -> tuple[bool, str]:
-        """Whether the episode succeeded, and why it was cut off."""
+    def _watch(self, seems_done: bool) -> tuple[bool, str]:
+        """Whether the episode succeeded, and why it was cut off.
+
+        What seems done before anything moved was not done in this episode, and may be an error: it must have been undone first.
+        """
         hears, period = self._hears, SECOND / self.contract.rate
         ends = self.now() + self.config.episode_ticks * period
         most = self.config.episode_ticks + self.config.linger  # where the clock was set back, these end it
-        solved, last = False, ends
+        solved, last, was_done = False, ends, False
         while self.now() < ends and hears.carried_out < most:
             hears.wait(lambda: False, POLL)
-            if hears.verdict and not solved:
+            if seems_done:
+                seems_done, was_done = not (was_done and hears.verdict is False), was_done or bool(hears.verdict)
+            elif hears.verdict and not solved:
                 solved, ends = True, self.now() + self.config.linger * period
             elif solved and self.config.confirm and hears.verdict is False:
                 solved, ends = False, last

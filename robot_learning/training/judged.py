@@ -17,7 +17,8 @@ from robot_learning.training.run_state import RunError
 class Judged(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Reward, end and `info["is_success"]` are what the reward model says; the simulator's own verdict is not used.
 
-    A task is done when its question has been answered yes for `consecutive` frames in a row. Where the task that undoes it is
+    A task is done when its question has been answered yes for `consecutive` frames in a row, after no for as many: what seems
+    done from the first picture on was not done in this episode, and the answer may be wrong. Where the task that undoes it is
     among the `tasks`, a picture in which both seem to be done shows neither. `info["true_success"]` keeps what the environment
     below says, for statistics and nothing else.
 
@@ -41,12 +42,12 @@ class Judged(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise RunError(
                 f"the reward model looks through {list(reward.cameras)}, but {blind} is not observed (--cameras)"
             )
-        self._yes = 0
+        self._yes = self._no = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """As the environment's; the next step is the first that is judged."""
         observation, info = self.env.reset(seed=seed, options=options)
-        self._yes = 0
+        self._yes = self._no = 0
         return observation, {**info, "is_success": False, "true_success": bool(info["is_success"])}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -54,7 +55,9 @@ class Judged(gymnasium.Wrapper[Any, Any, Any, Any]):
         observation, _, _, truncated, info = self.env.step(action)
         yes = self.done(observation)[info["task"]]
         self._yes = self._yes + 1 if yes else 0
-        success = self._yes >= self.consecutive
+        if self._no < self.consecutive:
+            self._no = 0 if yes else self._no + 1
+        success = self._yes >= self.consecutive and self._no >= self.consecutive
         told = {**info, "is_success": success, "true_success": bool(info["is_success"])}
         return observation, float(success), success, truncated, told
 

@@ -41,17 +41,25 @@ def steps(env: Judged, count: int) -> list[tuple[float, bool, dict]]:
 
 
 def test_success_takes_so_many_frames_of_yes_in_a_row(env) -> None:
-    judged = Judged(env, Scripted([(0, 0.9), (0, 0.1), (0, 0.9), (0, 0.9)]), [OPEN], consecutive=2)
+    judged = Judged(env, Scripted([(0, 0.1), (0, 0.1), (0, 0.9), (0, 0.1), (0, 0.9), (0, 0.9)]), [OPEN], consecutive=2)
     judged.reset(seed=0)
-    told = steps(judged, 4)
-    assert [info["is_success"] for _, _, info in told] == [False, False, False, True]
+    told = steps(judged, 6)
+    assert [info["is_success"] for _, _, info in told] == [False] * 5 + [True]
     assert told[-1][:2] == (1.0, True)
 
 
-def test_the_simulators_verdict_is_told_apart(env) -> None:
-    judged = Judged(env, Scripted([(0, 0.9)] * 2), [OPEN], consecutive=1)
+def test_what_seems_done_from_the_first_picture_on_is_no_success_until_it_was_undone(env) -> None:
+    judged = Judged(
+        env, Scripted([(0, p) for p in (0.9, 0.9, 0.9, 0.1, 0.9, 0.1, 0.1, 0.9, 0.9)]), [OPEN], consecutive=2
+    )
     judged.reset(seed=0)
-    (_, _, info), *_ = steps(judged, 1)
+    assert [info["is_success"] for _, _, info in steps(judged, 9)] == [False] * 8 + [True]
+
+
+def test_the_simulators_verdict_is_told_apart(env) -> None:
+    judged = Judged(env, Scripted([(0, 0.1), (0, 0.9)]), [OPEN], consecutive=1)
+    judged.reset(seed=0)
+    *_, (_, _, info) = steps(judged, 2)
     assert info["is_success"] and not info["true_success"]
 
 
@@ -64,9 +72,9 @@ def test_the_simulators_success_does_not_count_by_itself(env) -> None:
 
 
 def test_the_question_of_the_current_task_is_asked(env) -> None:
-    judged = Judged(env, Scripted([(0.9, 0)] * 3), [OPEN, CLOSE], consecutive=1)
+    judged = Judged(env, Scripted([(0.1, 0), (0.9, 0), (0.9, 0)]), [OPEN, CLOSE], consecutive=1)
     judged.reset(seed=0, options={"task": CLOSE})
-    assert steps(judged, 1)[0][2]["is_success"]
+    assert steps(judged, 2)[1][2]["is_success"]
     assert judged.done(env.unwrapped.observe()) == {OPEN: False, CLOSE: True}
 
 
