@@ -148,6 +148,18 @@ def test_a_goal_that_is_reached_already_is_passed_over(robot, tmp_path: Path) ->
     assert until_written(robot, tmp_path, 1)[0]["task"] == CLOSE
 
 
+def test_what_seems_done_all_the_time_is_never_a_success(robot, tmp_path: Path) -> None:
+    robot.other.verdict = lambda: True
+    robot.practise()
+    assert [entry["solved"] for entry in until_written(robot, tmp_path, 2)] == [False, False]
+
+
+def test_what_seemed_done_may_be_undone_and_done_again(robot, tmp_path: Path) -> None:
+    robot.other.verdict = lambda: not (robot.other.acting and 10 < robot.other.told < 25)
+    robot.practise()
+    assert [entry["solved"] for entry in until_written(robot, tmp_path, 2)] == [True, True]
+
+
 def test_a_success_that_does_not_last_is_none(robot, tmp_path: Path) -> None:
     robot.other.verdict = lambda: robot.other.acting and 40 < robot.other.told < 50
     robot.practise()
