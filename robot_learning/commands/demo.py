@@ -29,7 +29,7 @@ class Config:
     """Flags of `robot-learning demo`."""
 
     until: Literal[
-        "record", "reward", "clone", "before", "prior", "pretrain", "start", "practise", "after", "report"
+        "record", "reward", "clone", "before", "prior", "pretrain", "start", "practise", "after", "again", "report"
     ] = "report"
     """Stop after this stage."""
     demo: Annotated[DemoConfig, tyro.conf.arg(name="")] = field(default_factory=DemoConfig)
@@ -49,6 +49,9 @@ def run(config: Config) -> int:
     for when, evaluation in demo.evaluations().items():
         for line in evaluation.result().lines():
             print(f"{when}: {line}")
+    if config.demo.retry:
+        for line in demo.again.result().lines():
+            print(f"after practice, trying again: {line}")
     for since, evaluation in list(demo.evaluations().items())[:-1]:
         gain, (low, high) = demo.gain(since=evaluation)
         print(f"gain over {since}: {100 * gain:+.0f} points, 95 % interval {100 * low:+.0f} to {100 * high:+.0f}")

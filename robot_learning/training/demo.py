@@ -9,6 +9,7 @@ pretrain   a clone of the demonstrations and of what succeeded there
 start      the same fresh episodes with it
 practise   forward, backward, forward again, on the ROS graph; nobody resets, nobody judges; a learner trains meanwhile
 after      the same fresh episodes with the policy that practice has made
+again      the same once more, where it may give up an attempt, go back and try again
 report     films, report.html and summary.json
 
 Every stage goes on where it was stopped. With `ros` false the same is done in this process, without a graph.
@@ -42,7 +43,7 @@ from robot_learning.training.practice_log import Entry
 from robot_learning.training.reward_training import RewardRun, train_reward
 from robot_learning.training.stages import JobError, Stages
 
-STAGES = ("record", "reward", "clone", "before", "prior", "pretrain", "start", "practise", "after", "report")
+STAGES = ("record", "reward", "clone", "before", "prior", "pretrain", "start", "practise", "after", "again", "report")
 OF_PRIOR = ("prior", "pretrain", "start")  # without prior data there is nothing to do in these
 PRIOR_SEED = 500_000  # of play, from here on; evaluations keep away
 PARTS = 2  # processes that play
@@ -69,10 +70,10 @@ class DemoConfig:
     """Gradient steps of each head of the reward model."""
     prior: float = 10.0
     """Minutes of play at other desks, as prior data; 0: practice begins with the clone of the demonstrations alone."""
-    practice: int = 5000
+    practice: int = 4500
     """Control ticks of practice, ten in a second of the robot's time."""
     retry: bool = True
-    """In the evaluations, all of them, the policy may give up an attempt that takes too long, go back and try again."""
+    """After practice evaluate once more, where the policy may give up an attempt that takes too long, go back and try again."""
     episodes: int = 25
     """Evaluation episodes of each task, before and after, from seeds that nothing else uses."""
     ros: bool = True
@@ -172,13 +173,14 @@ class Demo:
             "start": ("the same episodes before practice", self.evaluate_start),
             "practise": (f"{config.practice} control ticks, nobody resets or judges", self.practise),
             "after": ("the same episodes after practice", self.evaluate_after),
+            "again": ("the same once more, where it may try again", self.evaluate_again),
             "report": ("filming successes and failures", self.film),
         }
         lock = WriterLock(self.folder)
         lock.acquire()
         try:
             for name in STAGES[: STAGES.index(until) + 1]:
-                if config.prior or name not in OF_PRIOR:
+                if (config.prior or name not in OF_PRIOR) and (config.retry or name != "again"):
                     self._stage(name, *work[name])
         finally:
             lock.release()
@@ -256,13 +258,17 @@ class Demo:
         self._evaluate(self.after)
         record_success(self.practised, self.after.result().lines())
 
+    def evaluate_again(self) -> None:
+        """Run those in which it may try again."""
+        self._evaluate(self.again)
+
     def _evaluate(self, evaluation: KeptEvaluation) -> None:
         evaluation.run(self.config.processes)
 
     def film(self) -> None:
         """Film the first successes and failures after practice, and a start that the clone failed from and practice mended."""
         for path, checkpoint, clips in self._wanted_clips():
-            film(checkpoint, clips, path, self.config.processes, self.config.furniture, self.config.retry)
+            film(checkpoint, clips, path, self.config.processes, self.config.furniture)
 
     def _wanted_clips(self) -> list[tuple[Path, Path, list[Clip]]]:
         mended, shown = [], []
@@ -295,12 +301,17 @@ class Demo:
         """The evaluation of the practised policy."""
         return self._evaluation("after", self.practised)
 
+    @property
+    def again(self) -> KeptEvaluation:
+        """The evaluation of the practised policy that may try again."""
+        return self._evaluation("again", self.practised, retry=True)
+
     def evaluations(self) -> dict[str, KeptEvaluation]:
-        """All of them in their order, by what the policy has learned from."""
+        """Those with one attempt an episode, in their order, by what the policy has learned from."""
         start = {"with prior data": self.start} if self.config.prior else {}
         return {"demonstrations alone": self.before, **start, "after practice": self.after}
 
-    def _evaluation(self, name: str, checkpoint: Path) -> KeptEvaluation:
+    def _evaluation(self, name: str, checkpoint: Path, retry: bool = False) -> KeptEvaluation:
         config = self.config
         return KeptEvaluation(
             self.folder / f"{name}.json",
@@ -309,7 +320,7 @@ class Demo:
             config.episodes,
             config.evaluation_seed,
             config.furniture,
-            config.retry,
+            retry,
         )
 
     def clips(self, when: str) -> list[Clip]:

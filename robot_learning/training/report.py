@@ -49,6 +49,7 @@ class Report:
         title, subtitle: its heading. story: paragraphs that tell a stranger what was done.
         evaluations: the same episodes by what the policy had learned from, the last after practice. gains: of that over each of
             the others, over all tasks, with intervals.
+        again: the last one once more, where the policy may try again.
         instructions: what a person would say for each of the tasks.
         practice: its episodes; judged: rows of a table about the reward model, the first is its head.
         demonstrations: by instruction, some episodes `(T, H, W, 3)`.
@@ -62,6 +63,7 @@ class Report:
     gains: Mapping[str, tuple[float, tuple[float, float]]]
     instructions: Mapping[str, str]
     stages: Sequence[StageRow]
+    again: EvaluationResult | None = None
     films: Sequence[Film] = ()
     practice: Sequence[Entry] = ()
     judged: Sequence[Sequence[str]] = ()
@@ -138,13 +140,15 @@ def _headline(report: Report) -> str:
         for since, (gain, (low, high)) in report.gains.items()
     )
     first = next(iter(report.evaluations))
+    over += f". {percent(report.again.rate)} where it may try again" if report.again else ""
     return f"of {report.result.episodes} fresh episodes succeeded, with the {first} and after practice: {over}"
 
 
 def _task(report: Report, name: str) -> str:
     words, bars = escape(report.instructions[name]), ""
-    kinds = ["early", *["middle"] * (len(report.evaluations) - 2), "late"]
-    for (when, result), kind in zip(report.evaluations.items(), kinds, strict=True):
+    kinds = ["early", *["middle"] * (len(report.evaluations) - 2), "late", *["late"] * (report.again is not None)]
+    shown = {**report.evaluations, **({"after practice, trying again": report.again} if report.again else {})}
+    for (when, result), kind in zip(shown.items(), kinds, strict=True):
         task = result.tasks[name]
         counts = f"{escape(when)}: {task.successes} of {task.episodes} · 95 % interval {between(task.interval)}"
         bar = figures.interval_bar(task.rate, task.interval, f"{words}, {escape(when)}: {percent(task.rate)}")

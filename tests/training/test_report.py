@@ -62,6 +62,7 @@ def report(tmp_path: Path) -> Report:
             "after practice": EvaluationResult({"open": task(45, 50), "close": task(50, 50)}, 100),
         },
         gains={"demonstrations alone": (0.35, (0.2, 0.5))},
+        again=EvaluationResult({"open": task(49, 50), "close": task(50, 50)}, 100),
         instructions={"open": "open the drawer", "close": "close the drawer"},
         stages=[StageRow("collect", "words", 20.0, "robot-learning collect"), StageRow("train", "w", 100.0, "cmd")],
         films=[Film(video, "open the drawer", True, 107), Film(video, "open the drawer", False, 100, speed=3)],
@@ -98,6 +99,7 @@ def test_the_headline_has_both_rates_and_the_interval_of_the_gain(page: Page) ->
 def test_each_task_has_its_interval(page: Page) -> None:
     assert "demonstrations alone: 20 of 50 · 95 % interval 28 to 54 %" in page.text
     assert "after practice: 50 of 50 · 95 % interval 93 to 100 %" in page.text
+    assert "after practice, trying again: 49 of 50" in page.text
 
 
 def test_nothing_is_loaded_from_elsewhere(page: Page) -> None:
@@ -148,7 +150,7 @@ def test_a_report_without_films_practice_or_demonstrations(report: Report) -> No
 
 def test_nothing_evaluated_yet(report: Report) -> None:
     nothing = dict.fromkeys(report.evaluations, EvaluationResult({}, 0))
-    empty = replace(report, evaluations=nothing, instructions={}, films=())
+    empty = replace(report, evaluations=nothing, again=None, instructions={}, films=())
     assert "of 0 fresh episodes" in Page(render(empty)).text
 
 
