@@ -54,6 +54,6 @@ def run(config: Config) -> int:
             print(f"after practice, trying again: {line}")
     for since, evaluation in list(demo.evaluations().items())[:-1]:
         gain, (low, high) = demo.gain(since=evaluation)
-        print(f"gain over {since}: {100 * gain:+.0f} points, 95 % interval {100 * low:+.0f} to {100 * high:+.0f}")
+        print(f"gain, against {since}: {100 * gain:+.0f} points, 95 % interval {100 * low:+.0f} to {100 * high:+.0f}")
     print(f"report: {report.resolve().as_uri()}")
     return 0

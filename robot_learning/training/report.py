@@ -136,7 +136,7 @@ def between(interval: tuple[float, float]) -> str:
 
 def _headline(report: Report) -> str:
     over = "; ".join(
-        f"{points(gain)} points over {since} (95 % interval {points(low)} to {points(high)})"
+        f"{points(gain)} points against “{since}” (95 % interval {points(low)} to {points(high)})"
         for since, (gain, (low, high)) in report.gains.items()
     )
     first = next(iter(report.evaluations))

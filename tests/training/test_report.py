@@ -92,7 +92,7 @@ def test_the_headline_has_both_rates_and_the_interval_of_the_gain(page: Page) ->
     assert "60 → 95 %" in " ".join(page.text.split())
     assert (
         "of 100 fresh episodes succeeded, with the demonstrations alone and after practice: "
-        "+35 points over demonstrations alone (95 % interval +20 to +50)" in page.text
+        "+35 points against “demonstrations alone” (95 % interval +20 to +50)" in page.text
     )
 
 
