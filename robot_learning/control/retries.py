@@ -85,6 +85,13 @@ class Retries:
         self._ticks = 0
         self._home: Home | None = None
 
+    @property
+    def told(self) -> str:
+        """What there is to say of it, for people; empty in the first attempt."""
+        if self.is_retreating:
+            return f", attempt {self.attempt} took too long: going back"
+        return f", attempt {self.attempt + 1}" if self.attempt else ""
+
     def action(self, state: np.ndarray, task: str) -> np.ndarray | None:
         """The action `(5,)` in [-1, 1] of the way back from `state`, observation.state `(n,)`; None: the policy shall act."""
         most = self.plan.ticks.get(task)

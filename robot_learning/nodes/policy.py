@@ -380,7 +380,7 @@ class PolicyNode(RobotNode[Config]):
         elif self._weights.refused:
             self._report(WARN, f"acting: {self._task}; {self._weights.refused}")
         else:
-            self._report(OK, f"acting: {self._task}")
+            self._report(OK, f"acting: {self._task}{self._retries.told if self._retries is not None else ''}")
 
     def _report(self, level: bytes, message: str) -> None:
         p50, p95 = self._inference.percentiles_ms()

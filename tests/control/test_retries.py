@@ -34,6 +34,7 @@ def test_the_policy_acts_while_an_attempt_is_young(contract: Contract) -> None:
     retries = Retries(PLAN, contract)
     told = [retries.action(state(contract, 0.5, 0.0, 0.05, 0.0), OPEN) for _ in range(6)]
     assert told[:5] == [None] * 5 and told[5] is not None
+    assert retries.told == ", attempt 1 took too long: going back"
     assert (retries.attempt, retries.is_retreating) == (1, True)
 
 
@@ -47,7 +48,9 @@ def test_the_way_back_opens_the_gripper_rises_and_ends_where_a_demonstration_beg
     retries, pose = Retries(PLAN, contract), np.array([0.5, 0.0, 0.05, 0.0])
     for _ in range(5):
         retries.action(state(contract, *pose), OPEN)
+    assert retries.told == ""
     actions = go_back(retries, contract, pose)
+    assert retries.told == ", attempt 2"
     assert all(action[4] == -1 for action in actions)
     assert actions[0][2] == 1 and not actions[0][:2].any(), "out of the drawer first"
     assert min(np.linalg.norm(pose[:3] - start[:3]) for start in STARTS) < 0.011
