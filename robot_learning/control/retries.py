@@ -15,8 +15,8 @@ import numpy as np
 
 from robot_learning.contract import STATE, Contract
 from robot_learning.control.homing import Home
+from robot_learning.control.tool_pose import TOOL, tool_pose
 
-TOOL = ("tcp.x", "tcp.y", "tcp.z", "tcp.cos_yaw", "tcp.sin_yaw")
 ACTION = ("dx", "dy", "dz", "dyaw", "gripper")
 PATIENCE, SLOW = (
     1.3,
@@ -43,8 +43,7 @@ class RetryPlan:
             return None
         stops = np.unique(ends)
         begins = np.concatenate([[0], stops[:-1]])
-        x, y, z, cosine, sine = (states[begins, names.index(name)].astype(float) for name in TOOL)
-        poses = np.stack([x, y, z, np.arctan2(sine, cosine)], axis=1)
+        poses = np.array([np.append(*tool_pose(names, state)) for state in states[begins]])
         shown = np.unique(np.linspace(0, len(poses) - 1, min(MOST_STARTS, len(poses))).round().astype(int))
         took: dict[str, list[int]] = {}
         for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True):
@@ -73,8 +72,7 @@ class Retries:
 
     def __init__(self, plan: RetryPlan, contract: Contract) -> None:
         self.plan = plan
-        names = contract.observation[STATE].names
-        self._tool = [names.index(name) for name in TOOL]
+        self._names = contract.observation[STATE].names
         self._scale = np.array(contract.action.scale)
         self._travel = max(start[2] for start in plan.starts)
         self.reset()
@@ -93,17 +91,22 @@ class Retries:
         return f", attempt {self.attempt + 1}" if self.attempt else ""
 
     def action(self, state: np.ndarray, task: str) -> np.ndarray | None:
-        """The action `(5,)` in [-1, 1] of the way back from `state`, observation.state `(n,)`; None: the policy shall act."""
+        """The action `(5,)` in [-1, 1] of the way back from `state`, observation.state `(n,)`; None: the policy shall act.
+
+        From a pose that is not finite there is no way: the policy, which checks what it reads, says what is wrong.
+        """
+        position, yaw = tool_pose(self._names, state)
+        if not np.isfinite([*position, yaw]).all():
+            return None
         most = self.plan.ticks.get(task)
         if self._home is None and most is not None and self._ticks >= most:
             self.attempt += 1
             self._ticks = 0
-            x, y, z, yaw = self.plan.starts[int(np.random.default_rng(self.attempt).integers(len(self.plan.starts)))]
-            self._home = Home((x, y, z), yaw, self._travel)
+            x, y, z, turn = self.plan.starts[int(np.random.default_rng(self.attempt).integers(len(self.plan.starts)))]
+            self._home = Home((x, y, z), turn, self._travel)
         self._ticks += 1
         if self._home is not None:
-            x, y, z, cosine, sine = (float(state[index]) for index in self._tool)
-            action = self._home.action(np.array([x, y, z]), math.atan2(sine, cosine), self._scale)
+            action = self._home.action(position, yaw, self._scale)
             if action is not None and self._ticks <= RETREAT_TICKS:
                 self.is_retreating = True
                 return action

@@ -23,6 +23,7 @@ from robot_learning.contract import STATE
 from robot_learning.control.retries import Retries
 from robot_learning.data.frames import Frame, FrameAssembler
 from robot_learning.data.messages import STAMPED, MessageFault, header_stamp
+from robot_learning.data.recording import HOLD
 from robot_learning.errors import UserError
 from robot_learning.nodes.base import ERROR, OK, SECOND, WARN, RobotNode, latched, ns_to_stamp, reliable, sensor
 from robot_learning.nodes.inference import InferenceThread, Job, Result
@@ -190,8 +191,10 @@ class PolicyNode(RobotNode[Config]):
 
     def _on_sent(self, message: JointState) -> None:
         """While others act, the gate holds, or an attempt was given up, plans made from where the robot was are void."""
-        given_up = self._retries is not None and self._retries.is_retreating
-        self._interrupted = given_up or message.header.frame_id != self.get_name()
+        source, retries = message.header.frame_id, self._retries
+        if retries is not None and source not in (self.get_name(), HOLD):
+            retries.reset()  # where another, a person say, leaves the arm an attempt begins
+        self._interrupted = source != self.get_name() or (retries is not None and retries.is_retreating)
         self._gate_heard = time.monotonic()
 
     def _set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
@@ -234,10 +237,8 @@ class PolicyNode(RobotNode[Config]):
             self._retries.reset()
         self._epoch += 1
         self._explore = self.config.exploration(len(self.contract.action.names), self._epoch)
-        self._begun = False
-        self._interrupted = True
-        self._waiting = False
-        self._answered = True
+        self._begun = self._waiting = False
+        self._interrupted = self._answered = True
         self._fresh: set[str] = set()
         self._ages: dict[str, float] = {}
         self._complaint: tuple[str, ...] = ()

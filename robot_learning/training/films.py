@@ -16,7 +16,6 @@ import numpy as np
 import robot_learning.envs  # noqa: F401  registers the environments
 from robot_learning.contract import IMAGE_PREFIX
 from robot_learning.policies import Policy, load_policy
-from robot_learning.policies.retrying import load_retrying
 from robot_learning.training.progress import ProgressBar
 from robot_learning.training.videos import write_video
 from robot_learning.training.workers import prepare_worker, starting_workers
@@ -24,10 +23,6 @@ from robot_learning.training.workers import prepare_worker, starting_workers
 NAME = re.compile(r"(?P<task>\w+)_seed_(?P<seed>\d+)_(?P<outcome>success|failure)\.mp4")
 HOLD = 8  # ticks the last picture stays
 INSET = 6  # gap around the pictures the policy sees [pixel]
-
-
-Job = tuple[Path, "Clip", Path, "int | None", bool]
-"""Checkpoint, what to film, where to, furniture, retry."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +52,14 @@ class Clip:
 
 
 def film(
-    checkpoint: Path,
-    clips: Sequence[Clip],
-    folder: Path,
-    processes: int = 2,
-    furniture: int | None = None,
-    retry: bool = False,
+    checkpoint: Path, clips: Sequence[Clip], folder: Path, processes: int = 2, furniture: int | None = None
 ) -> None:
     """Film the `clips` that `folder` lacks; each appears there once it is whole. `processes` 0 films in this process.
 
-    `furniture`: seed of where it stands in all episodes; None: elsewhere in each. `retry`: the policy may try again.
+    `furniture`: seed of where it stands in all episodes; None: elsewhere in each.
     """
     have = {(clip.task, clip.seed) for clip in Clip.found(folder)}
-    jobs = [(checkpoint, clip, folder, furniture, retry) for clip in clips if (clip.task, clip.seed) not in have]
+    jobs = [(checkpoint, clip, folder, furniture) for clip in clips if (clip.task, clip.seed) not in have]
     if not jobs:
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +68,7 @@ def film(
             bar.update(done)
 
 
-def _results(jobs: list[Job], processes: int) -> Iterator[None]:
+def _results(jobs: list[tuple[Path, Clip, Path, int | None]], processes: int) -> Iterator[None]:
     if processes == 0:
         yield from map(_film, jobs)
         return
@@ -90,15 +80,16 @@ def _results(jobs: list[Job], processes: int) -> Iterator[None]:
         yield from pool.imap_unordered(_film, jobs)
 
 
-def _film(job: Job) -> None:
-    checkpoint, clip, folder, furniture, retry = job
-    frames, success = _episode(load_retrying(checkpoint) if retry else load_policy(checkpoint), clip, furniture)
+def _film(job: tuple[Path, Clip, Path, int | None]) -> None:
+    checkpoint, clip, folder, furniture = job
+    frames, success = _episode(checkpoint, clip, furniture)
     frames += frames[-1:] * HOLD
     write_video(folder / dataclasses.replace(clip, success=success).name, np.stack(frames), 10.0)
 
 
-def _episode(policy: Policy, clip: Clip, furniture: int | None) -> tuple[list[np.ndarray], bool]:
+def _episode(checkpoint: Path, clip: Clip, furniture: int | None) -> tuple[list[np.ndarray], bool]:
     """The pictures of the episode, every `clip.speed`-th tick and the last one, and whether it succeeded."""
+    policy = load_policy(checkpoint)
     size = next(iter(policy.contract.images.values())).shape[0]
     cameras = tuple(key.removeprefix(IMAGE_PREFIX) for key in policy.contract.images)
     look: dict[str, Any] = {"cameras": cameras, "image_size": size, "furniture": furniture}

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from robot_learning.contract import STATE, Contract
-from robot_learning.control.retries import RETREAT_TICKS, TOOL, Retries, RetryPlan
+from robot_learning.control.retries import RETREAT_TICKS, Retries, RetryPlan
+from robot_learning.control.tool_pose import TOOL
 
 OPEN, CLOSE = "open the drawer", "close the drawer"
 STARTS = ((0.4, 0.1, 0.25, 0.0), (0.35, -0.1, 0.2, 0.3))
@@ -79,6 +80,11 @@ def test_a_new_episode_has_its_whole_time(contract: Contract) -> None:
         retries.action(here, OPEN)
     retries.reset()
     assert [retries.action(here, OPEN) for _ in range(5)] == [None] * 5 and retries.attempt == 0
+
+
+def test_there_is_no_way_back_from_a_pose_that_is_not_finite(contract: Contract) -> None:
+    retries = Retries(PLAN, contract)
+    assert all(retries.action(state(contract, np.nan, 0.0, 0.05, 0.0), OPEN) is None for _ in range(50))
 
 
 def test_a_task_that_was_never_demonstrated_is_not_given_up(contract: Contract) -> None:

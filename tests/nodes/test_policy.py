@@ -97,14 +97,16 @@ class Robot:
         self.weights = self.node.create_publisher(UInt8MultiArray, "policy/weights", latched())
         self.actions: list[JointState] = []
         self.status: DiagnosticStatus | None = None
-        self.seen = True
+        self.seen, self.source = True, None  # who acts, where it is not the policy
         self.node.create_subscription(JointState, "policy/action", self._on_action, sensor(5))
         self.node.create_subscription(DiagnosticStatus, "policy/status", self._on_status, reliable(5))
         self.timer = self.node.create_timer(1 / 30, self.publish)
 
     def _on_action(self, message: JointState) -> None:
         self.actions.append(message)
-        self.sent.publish(message)
+        sent = JointState(header=message.header, name=message.name, position=message.position)
+        sent.header.frame_id = self.source or message.header.frame_id
+        self.sent.publish(sent)
 
     def _on_status(self, message: DiagnosticStatus) -> None:
         self.status = message
@@ -196,6 +198,19 @@ def test_an_attempt_that_takes_too_long_is_given_up_and_begun_anew(
     graph.until(lambda: len(robot.actions) >= 4 + 6 + 4, "a second attempt")
     goes_back = "".join("-" if action.position[4] > -1 else "b" for action in robot.actions)
     assert re.match("-{1,4}b{6}-{1,4}", goes_back), goes_back
+
+
+def test_after_a_person_has_acted_an_attempt_has_its_whole_time(graph, start, checkpoint: Path) -> None:
+    saved = read_checkpoint(checkpoint)
+    saved.config["retry"] = RetryPlan({OPEN: 6}, ((0.3, 0.2, 0.3, 0.0),)).to_dict()
+    save_checkpoint(checkpoint, saved)
+    robot, node = start(retry=True)
+    graph.until(lambda: len(robot.actions) >= 3, "three actions")
+    robot.source = "teleop"
+    graph.until(lambda: len(robot.actions) >= 20, "many more, none of which the gate lets through")
+    assert node._retries.attempt == 0 and all(action.position[4] > -1 for action in robot.actions)
+    robot.source = None
+    graph.until(lambda: node._retries.attempt == 1, "the attempt to be given up")
 
 
 def test_retries_need_a_clone_that_knows_how_long_attempts_take(graph, start) -> None:

@@ -15,6 +15,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 
 from robot_learning.contract import STATE
+from robot_learning.control.tool_pose import tool_pose
 from robot_learning.data.frames import Frame, FrameAssembler
 from robot_learning.errors import UserError
 from robot_learning.nodes.base import SECOND, RobotNode, latched, reliable, sensor
@@ -23,7 +24,6 @@ from robot_learning.nodes.message_types import message_type
 SILENT = 1.0  # who judges does so at each tick; so much later nothing is known [s, wall]
 FALLEN_SILENT = 3.0  # every node reports at each tick; one that does not is gone [s, wall]
 HELD = 1.0  # nothing carried out for so long is a hold [s, wall]
-TOOL = ("tcp.x", "tcp.y", "tcp.z", "tcp.cos_yaw", "tcp.sin_yaw")
 
 
 class Stopped(Exception):
@@ -159,9 +159,7 @@ class Senses:
 
     def tool(self, frame: Frame) -> tuple[np.ndarray, float]:
         """Tool centre point `(3,)` [m] and yaw [rad] of a frame."""
-        names = self._node.contract.observation[STATE].names
-        x, y, z, cosine, sine = (float(frame.values[STATE][names.index(name)]) for name in TOOL)
-        return np.array([x, y, z]), float(np.arctan2(sine, cosine))
+        return tool_pose(self._node.contract.observation[STATE].names, frame.values[STATE])
 
     @property
     def holding(self) -> str:
