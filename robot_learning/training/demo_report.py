@@ -51,7 +51,7 @@ def summary_of(demo: Demo) -> dict[str, Any]:
         "tasks": {
             name: {
                 "before": _rate(before.tasks[name]),
-                **({"start": _rate(demo.start.result().tasks[name])} if demo.config.prior else {}),
+                **({"start": _rate(start.tasks[name])} if demo.config.prior else {}),
                 "after": _rate(after.tasks[name]),
                 "gain": demo.gain(name)[0],
                 "gain_interval": list(demo.gain(name)[1]),
@@ -216,10 +216,7 @@ def _stages(demo: Demo) -> list[StageRow]:
         f"robot-learning reward train {trained} --ask {names} --output {again / 'reward'} --margin {MARGIN} "
         f"--image-size {config.image_size} --steps {config.reward_steps}"
     )
-    clone = (
-        f"robot-learning train bc {trained} --run {again / 'clone'} --encoder frozen --steps {config.steps} "
-        f"--seed {config.seed} --threads 2"
-    )
+    clone = _train_command(demo, again / "clone")
     first = config.tasks[0]
     counts = config.demonstrations, config.failures
     if config.ros:
@@ -253,7 +250,7 @@ def _stages(demo: Demo) -> list[StageRow]:
             f"{config.episodes} fresh episodes of each task",
             f"robot-learning evaluate {demo.clone} {tested}",
         ),
-        **(_prior_stages(demo, again, clone, tested) if config.prior else {}),
+        **(_prior_stages(demo, again, tested) if config.prior else {}),
         "practise": (f"{config.practice} control ticks without resets, and learning meanwhile", practice),
         "after": ("the same episodes", f"robot-learning evaluate {demo.practised} {tested}"),
         **(
@@ -266,14 +263,22 @@ def _stages(demo: Demo) -> list[StageRow]:
     return [StageRow(name, words, demo.stages[name].seconds, line) for name, (words, line) in what.items()]
 
 
-def _prior_stages(demo: Demo, again: Path, clone: str, tested: str) -> dict[str, tuple[str, str]]:
+def _train_command(demo: Demo, run: Path) -> str:
+    config = demo.config
+    return (
+        f"robot-learning train bc --dataset {demo.dataset} --run {run} --encoder frozen --steps {config.steps} "
+        f"--seed {config.seed} --threads 2"
+    )
+
+
+def _prior_stages(demo: Demo, again: Path, tested: str) -> dict[str, tuple[str, str]]:
     folders, minutes = [again / "prior" / folder.name for folder in demo.priors], demo.config.prior / len(demo.priors)
     play = [
         f"robot-learning collect play --dataset {folder} --minutes {minutes:g} --seed {PRIOR_SEED + SEEDS * k}"
         f" --image-size {demo.config.image_size}"
         for k, folder in enumerate(folders)
     ]
-    pretrain = clone.replace(f"--run {again / 'clone'}", f"--run {again / 'pretrain'}")
+    pretrain = _train_command(demo, again / "pretrain")
     return {
         "prior": (f"{demo.config.prior:g} minutes of play at other desks", "\n".join(play)),
         "pretrain": (
