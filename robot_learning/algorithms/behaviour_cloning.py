@@ -97,6 +97,8 @@ class BehaviourCloningConfig:
     def __post_init__(self) -> None:
         if self.encoder not in ("trained", "frozen"):
             raise ValueError(f"unknown encoder {self.encoder!r}; valid: ['trained', 'frozen']")
+        if not 0.0 <= self.prior_share <= 1.0:
+            raise ValueError(f"prior_share: expected 0 to 1, found {self.prior_share}")
 
     def input_keys(self, cameras: list[str]) -> list[str]:
         """The streams the policy reads, given the keys of the `cameras` there are."""

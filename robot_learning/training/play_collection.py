@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from robot_learning.contract import Contract
 from robot_learning.data import Dataset, DatasetWriter
 from robot_learning.data.metadata import INFO_PATH
 from robot_learning.envs.demonstrator import PlayConfig, Player
@@ -20,6 +21,7 @@ from robot_learning.errors import UserError
 from robot_learning.training.progress import ProgressBar
 from robot_learning.training.workers import prepare_worker, starting_workers
 
+ROBOT = "ur5e_2f85"
 EPISODE_SECONDS = 45.0  # a recording is cut here so that a crash loses no more; play itself goes on
 SEEDS = 1000  # between those of datasets that are collected at once
 SESSION_SECONDS = 90.0  # then another player finds another room; ten minutes see every start
@@ -51,7 +53,7 @@ def collect_play(
     Raises:
         DatasetError: the dataset there has another contract. DatasetLockedError: someone else is writing to it.
     """
-    env = PlayroomEnv(cameras=cameras, image_size=image_size)
+    env = PlayroomEnv(contract=ROBOT, cameras=cameras, image_size=image_size)
     try:
         with DatasetWriter.open_or_create(root, env.contract) as writer:
             wanted = round(minutes * 60 * env.contract.rate)
@@ -77,12 +79,13 @@ def collect_play_in_parts(roots: Sequence[Path], minutes: float, seed: int, imag
         PlayError: what one of the processes raised.
     """
     context, each = multiprocessing.get_context("spawn"), minutes / len(roots)
+    total = round(each * 60 * Contract.load(ROBOT).rate) * len(roots)
     ends = [context.Pipe(duplex=False) for _ in roots]
     workers = [
         context.Process(target=_part, args=(root, each, seed + SEEDS * k, image_size, ends[k][1]), daemon=True)
         for k, root in enumerate(roots)
     ]
-    with ProgressBar("play", round(each * 60 * 10) * len(roots), "frames", _recorded(roots)) as bar:
+    with ProgressBar("play", total, "frames", _recorded(roots)) as bar:
         with starting_workers():
             for worker in workers:
                 worker.start()

@@ -169,6 +169,11 @@ def test_with_pictures_no_input_is_left_out(data: Demonstrations) -> None:
     assert algorithm.choice is None and algorithm.selected == make(data).selected
 
 
+def test_a_share_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"prior_share: expected 0 to 1, found 1\.5"):
+        BehaviourCloningConfig(prior_share=1.5)
+
+
 def test_an_unknown_encoder_is_refused() -> None:
     with pytest.raises(ValueError, match="frozen"):
         BehaviourCloningConfig(encoder="resnet")

@@ -29,11 +29,11 @@ PICTURES = 50  # in a row until it counts: episodes take five seconds, and one t
 PATIENCE = 120.0  # [s]
 # the command, with the camera's cable in the hands of the test; the dead stay so until practice has noticed (after 3 s)
 UP = """
-import dataclasses, sys
+import dataclasses, functools, sys
 from robot_learning.commands import up
-from robot_learning.nodes import respawning
+from robot_learning.nodes import supervisor
 from robot_learning.nodes.graphs import GRAPHS
-respawning.Respawns.__init__.__defaults__ = (5.0, *respawning.Respawns.__init__.__defaults__[1:])
+supervisor.Respawns = functools.partial(supervisor.Respawns, shortest=5.0)
 practice, cable = GRAPHS["practice"], (("front/image_raw", "unplugged/front/image_raw"),)
 def nodes(values):
     return [dataclasses.replace(node, remappings=(*node.remappings, *(cable if node.name == "sim_robot" else ())))
