@@ -204,7 +204,7 @@ def test_where_nobody_judges_it_says_so_before_the_first_step(
 def test_practice_goes_on_after_the_simulation_was_started_anew(
     robot, finetune, reinforced: Path, tmp_path: Path
 ) -> None:
-    practice, run = finetune(reinforced, 100_000, "--robot.timeout", "3"), tmp_path / "run"
+    practice, run = finetune(reinforced, 100_000, "--robot.timeout", "10"), tmp_path / "run"
     practice.until(lambda: episodes(run) >= 1, "an episode")
     robot.sim.send_signal(signal.SIGINT)
     practice.until(lambda: "Practice waits" in practice.said(), "practice to wait")
