@@ -23,7 +23,8 @@ import numpy as np
 import torch
 
 import robot_learning.envs
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
+from robot_learning.algorithms.behaviour_cloning import BehaviourCloning
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.contract import ENVIRONMENT_STATE, STATE
 from robot_learning.data import Dataset

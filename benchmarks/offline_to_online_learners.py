@@ -22,7 +22,8 @@ from offline_to_online_problems import PlayroomProblem
 from stable_baselines3 import SAC
 from stable_baselines3.common.logger import Logger
 
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
+from robot_learning.algorithms.behaviour_cloning import BehaviourCloning
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.self_imitation import SelfImitationConfig
 from robot_learning.policies import load_policy, save_checkpoint
 from robot_learning.training.practice_data import make_algorithm

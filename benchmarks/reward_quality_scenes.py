@@ -15,7 +15,8 @@ import gymnasium
 import mujoco
 import numpy as np
 
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
+from robot_learning.algorithms.behaviour_cloning import BehaviourCloning
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.contract import ENVIRONMENT_STATE, STATE
 from robot_learning.data import Dataset

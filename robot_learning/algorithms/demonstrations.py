@@ -66,6 +66,12 @@ class Demonstrations:
             validation |= np.isin(self.ends, ends[len(ends) - held_out :])
         return np.flatnonzero(~validation), np.flatnonzero(validation)
 
+    def naming(self, tasks: Sequence[str]) -> Demonstrations:
+        """The same, naming these tasks besides its own: those that another policy knows."""
+        known = sorted({*self.tasks, *tasks})
+        task_of = np.array([known.index(task) for task in self.tasks])[self.task_of]
+        return dataclasses.replace(self, tasks=known, task_of=task_of)
+
     @staticmethod
     def join(parts: Sequence[Demonstrations]) -> Demonstrations:
         """Several sets of demonstrations with the same streams as one; prior data only comes with the first.
@@ -170,7 +176,15 @@ def with_play(data: Demonstrations, folders: Sequence[str], inputs: Sequence[str
 
 
 def with_prior(data: Demonstrations, folders: Sequence[str], inputs: Sequence[str]) -> Demonstrations:
-    """Demonstrations after the prior data in `folders`: all that succeeded there, at any task, amid play or demonstrated.
+    """Demonstrations after the prior data in `folders`; see `load_prior`."""
+    if not folders:
+        return data
+    prior = load_prior(folders, inputs)
+    return Demonstrations.join([dataclasses.replace(prior, prior=len(prior)), data])
+
+
+def load_prior(folders: Sequence[str], inputs: Sequence[str]) -> Demonstrations:
+    """All that succeeded in `folders`, at any task, amid play or demonstrated.
 
     Raises:
         DemonstrationError: nothing succeeded in one of the folders. ContractError: it lacks an input, or its streams differ.
@@ -186,10 +200,7 @@ def with_prior(data: Demonstrations, folders: Sequence[str], inputs: Sequence[st
                 f"{folder}: nothing that was tried in this play succeeded; leave it out of the prior data"
             )
         parts.append(found)
-    if not parts:
-        return data
-    prior = Demonstrations.join(parts)
-    return Demonstrations.join([dataclasses.replace(prior, prior=len(prior)), data])
+    return Demonstrations.join(parts)
 
 
 def _read(

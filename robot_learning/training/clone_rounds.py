@@ -1,4 +1,4 @@
-"""Rounds of cloning: each a new clone, from scratch, of demonstrations and all successes of practice so far.
+"""Rounds of cloning: each a clone, new or from pretrained weights, of demonstrations and all successes of practice so far.
 
 rounds/round_K     the policy of K trainings after the first; a folder that exists is whole
 checkpoints/last   the newest of them
@@ -14,16 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig, frozen_features
+from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, frozen_features
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.demonstrations import Demonstrations, with_play, with_prior
 from robot_learning.algorithms.frozen_features import FrozenFeatures
 from robot_learning.algorithms.input_selection import Told
 from robot_learning.algorithms.self_imitation import SelfImitationConfig
 from robot_learning.data import Dataset
 from robot_learning.policies import Checkpoint, read_checkpoint, save_checkpoint
-from robot_learning.training.offline import DivergedError
+from robot_learning.training.offline import LAST, DivergedError
 
-ROUNDS, LAST = "rounds", "checkpoints/last"
+ROUNDS = "rounds"
 
 
 def load_demonstrations(
@@ -52,13 +53,20 @@ class CloneRounds:
     Args:
         run: the run's folder. demonstrated: frames of its demonstrations, prior data not counted, which the length of a training
             is measured by.
-        seed: that of round K is `seed + K`.
+        seed: that of round K is `seed + K`. pretrained: the policy whose weights each clone goes on from; None: it begins anew.
     """
 
     def __init__(
-        self, run: Path, bc: BehaviourCloningConfig, settings: SelfImitationConfig, seed: int, demonstrated: int
+        self,
+        run: Path,
+        bc: BehaviourCloningConfig,
+        settings: SelfImitationConfig,
+        seed: int,
+        demonstrated: int,
+        pretrained: Checkpoint | None = None,
     ) -> None:
         self.run, self.bc, self.settings, self.seed, self.demonstrated = run, bc, settings, seed, demonstrated
+        self.pretrained = pretrained
         self._features: FrozenFeatures | None = None
 
     def folder(self, number: int) -> Path:
@@ -79,7 +87,8 @@ class CloneRounds:
         if self.bc.encoder == "frozen" and self._features is None:
             self._features = frozen_features(self.bc, data, self.seed)
         steps = self.settings.gradient_steps_for(len(data) - data.prior, self.demonstrated)
-        return BehaviourCloning(self.bc, data, rows, steps, seed, self._selected(number), self._features, told)
+        chosen, start = self._selected(number), self.pretrained
+        return BehaviourCloning(self.bc, data, rows, steps, seed, chosen, self._features, told, start)
 
     def train(self, learner: BehaviourCloning, go_on: Callable[[int, float], bool]) -> dict[str, float] | None:
         """All steps of a training; its last metrics, or None when `go_on(steps done, loss)` said no before a step.

@@ -15,7 +15,7 @@ import tyro
 import yaml
 
 import robot_learning
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.training.run_state import RunError
 
 FILE = "config.yaml"
@@ -26,11 +26,13 @@ class TrainConfig:
     """Everything that fixes the result of a run; two runs with equal configs, data and threads have equal weights."""
 
     dataset: str = ""
-    """Folder of the LeRobot v3 dataset to learn from."""
+    """Folder of the LeRobot v3 dataset to learn from; empty: prior data alone."""
     play: tuple[str, ...] = ()
     """Folders of play; attempts at the tasks that succeeded there are learned from like demonstrations."""
     prior: tuple[str, ...] = ()
     """Folders of prior data, play or demonstrations from elsewhere; what succeeded there, at any task, is part of each batch."""
+    start: str = ""
+    """Run of `train bc`, or checkpoint of a clone, whose weights to go on from: one of hours of prior data, say."""
     run: str = "runs/bc"
     """Folder of the run: config, metrics, checkpoints."""
     algorithm: tyro.conf.Suppress[str] = "bc"

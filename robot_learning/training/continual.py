@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.algorithms.self_imitation import SelfImitationConfig
 from robot_learning.contract import IMAGE_PREFIX
@@ -28,6 +28,7 @@ from robot_learning.policies.parcel import ROUND
 from robot_learning.training.clone_rounds import LAST, CloneRounds, load_demonstrations
 from robot_learning.training.config import FILE, from_plain, read_config, read_plain, save_plain
 from robot_learning.training.metrics import MetricsLog
+from robot_learning.training.offline import start_of
 from robot_learning.training.practised import PractisedSuccesses
 from robot_learning.training.run_state import RunError
 
@@ -45,6 +46,7 @@ class ContinualConfig:
     Attributes:
         start: checkpoint of a clone that acts first; practice: the dataset that grows.
         dataset, play, prior: folders of what was demonstrated, and of prior data; learned from in every round.
+        pretrained: run or checkpoint of a clone whose weights each training goes on from; empty: each begins anew.
         min_new_successes: so many new successes before the next training.
     """
 
@@ -54,6 +56,7 @@ class ContinualConfig:
     dataset: tuple[str, ...]
     play: tuple[str, ...] = ()
     prior: tuple[str, ...] = ()
+    pretrained: str = ""
     min_new_successes: int = 5
     seed: int = 0
     algorithm: str = ALGORITHM
@@ -109,11 +112,15 @@ def from_start(
     if checkpoint.config.get("algorithm") != "bc":
         raise RunError(f"{folder}: expected a clone (robot-learning train bc), found a policy of another kind")
     bc = from_plain(BehaviourCloningConfig, checkpoint.config["training"], str(folder / "config.json"))
-    settings, seed = SelfImitationConfig(), 0
+    settings, seed, pretrained = SelfImitationConfig(), 0, ""
     if (base / FILE).is_file() and read_plain(base).get("algorithm") == "bc":
         cloned = read_config(base)
-        dataset, play, prior = dataset or (cloned.dataset,), play or cloned.play, prior or cloned.prior
-        seed = cloned.seed
+        dataset, play, prior = (
+            dataset or tuple(filter(None, [cloned.dataset])),
+            play or cloned.play,
+            prior or cloned.prior,
+        )
+        seed, pretrained = cloned.seed, cloned.start
         if bc.inputs == "images":  # its trainings are long enough as they are, and take long
             settings = dataclasses.replace(settings, gradient_steps=cloned.steps, most_gradient_steps=2 * cloned.steps)
     if not dataset:
@@ -125,7 +132,7 @@ def from_start(
         )
     return ContinualConfig(
         run=str(run), start=str(folder), practice=str(run / "practice"), dataset=dataset, play=play, prior=prior,
-        seed=seed, settings=settings, bc=bc,
+        pretrained=pretrained, seed=seed, settings=settings, bc=bc,
     )  # fmt: skip
 
 
@@ -154,7 +161,8 @@ class ContinualLearner:
                     f"not from {config.start}; choose another folder"
                 )
         self.start = read_checkpoint(config.start)
-        self.rounds = CloneRounds(run, config.bc, config.settings, config.seed, demonstrated=0)
+        pretrained = start_of(config.pretrained)
+        self.rounds = CloneRounds(run, config.bc, config.settings, config.seed, demonstrated=0, pretrained=pretrained)
         self._finish_round()
         if self.rounds.newest() is None:
             facts = {**self.start.facts, ROUND: 0, SUCCESSES: 0}

@@ -21,11 +21,11 @@ import torch
 from safetensors.torch import save_file
 
 from robot_learning.algorithms.behaviour_cloning import BehaviourCloning
-from robot_learning.algorithms.demonstrations import Demonstrations, with_play, with_prior
+from robot_learning.algorithms.demonstrations import Demonstrations, load_prior, with_play, with_prior
 from robot_learning.data import Dataset
 from robot_learning.errors import UserError
-from robot_learning.policies import read_checkpoint, save_checkpoint
-from robot_learning.training.config import TrainConfig, begin_or_resume, read_config, write_config
+from robot_learning.policies import Checkpoint, read_checkpoint, save_checkpoint
+from robot_learning.training.config import FILE, TrainConfig, begin_or_resume, read_config, write_config
 from robot_learning.training.evaluation import evaluate
 from robot_learning.training.interrupt import StopRequest
 from robot_learning.training.metrics import MetricsLog
@@ -33,6 +33,7 @@ from robot_learning.training.progress import Preparation, ProgressBar
 from robot_learning.training.run_state import RunError, load_state, save_state
 
 ALGORITHMS = {"bc": BehaviourCloning}
+LAST = "checkpoints/last"
 
 
 class DivergedError(UserError, FloatingPointError):
@@ -74,32 +75,63 @@ def train(config: TrainConfig, resume: bool = False) -> TrainResult:
     """
     config, started = begin_or_resume(config, resume, read_config)
     run = Path(config.run)
-    if not config.dataset:
-        raise RunError("no dataset to learn from: name its folder (--dataset), or resume a run (--run R --resume)")
+    if not config.dataset and not config.prior:
+        raise RunError(
+            "no data to learn from: name a folder of demonstrations (--dataset), or of prior data alone (--prior), or resume a "
+            "run (--run R --resume)"
+        )
     torch.set_num_threads(config.threads)
-    dataset = Dataset(config.dataset)
-    inputs = config.bc.input_keys(dataset.image_keys)
-    data = with_play(Demonstrations.load(dataset, inputs, config.tasks, config.only_success), config.play, inputs)
-    data = with_prior(data, config.prior, inputs)
+    data, start = _data(config), start_of(config.start)
+    if start is not None:
+        data.contract.require(start.contract, f"the policy to go on from, {config.start}")
     run.mkdir(parents=True, exist_ok=True)
     if not started:
-        config = _fit_time_limit(config, data)
+        config = _fit_time_limit(config, data, start)
         write_config(run, config)
-    return _Loop(config, run, data, load_state(run)).go()
+    return _Loop(config, run, data, load_state(run), start).go()
+
+
+def start_of(folder: str) -> Checkpoint | None:
+    """The policy to go on from: that of a run of `train bc`, or of a checkpoint; None for an empty name.
+
+    Raises:
+        CheckpointError: there is none. RunError: it is no clone.
+    """
+    if not folder:
+        return None
+    base = Path(folder)
+    found = read_checkpoint(base / LAST if (base / FILE).is_file() else base)
+    if found.config.get("algorithm") != "bc":
+        raise RunError(f"{folder}: expected a clone to go on from (robot-learning train bc), found another policy")
+    return found
+
+
+def _data(config: TrainConfig) -> Demonstrations:
+    """What is learned from. Prior data alone is learned from as demonstrations are."""
+    inputs = config.bc.input_keys(Dataset(config.dataset or config.prior[0]).image_keys)
+    if not config.dataset:
+        return load_prior(config.prior, inputs)
+    loaded = Demonstrations.load(Dataset(config.dataset), inputs, config.tasks, config.only_success)
+    return with_prior(with_play(loaded, config.play, inputs), config.prior, inputs)
 
 
 class _Loop:
     """The loop over steps, and everything it writes."""
 
     def __init__(
-        self, config: TrainConfig, run: Path, data: Demonstrations, saved: tuple[dict[str, Any], dict[str, Any]] | None
+        self,
+        config: TrainConfig,
+        run: Path,
+        data: Demonstrations,
+        saved: tuple[dict[str, Any], dict[str, Any]] | None,
+        start: Checkpoint | None,
     ) -> None:
         self.config, self.run, self.data = config, run, data
         rows, self.validation = data.split(config.held_out)
         # what the policy reads was decided at the start; the policy is saved before the state, so it is there
         chosen = None if saved is None else read_checkpoint(run / "checkpoints" / "last").config["selected"]
         self.algorithm = ALGORITHMS[config.algorithm](
-            config.bc, data, rows, config.steps, config.seed, selected=chosen, told=Preparation()
+            config.bc, data, rows, config.steps, config.seed, selected=chosen, told=Preparation(), start=start
         )
         self.progress = _Progress()
         if saved is not None:
@@ -178,7 +210,7 @@ class _Loop:
         progress = self.progress
         facts = {
             "Algorithm": self.config.algorithm,
-            "Data": f"{Path(self.config.dataset).name}: {self.data.num_episodes} episodes, {len(self.data)} frames",
+            "Data": f"{Path(self.config.dataset or 'prior').name}: {self.data.num_episodes} episodes, {len(self.data)} frames",
             "Steps": f"{progress.step} of {self.config.steps}",
             "Seed": self.config.seed,
             **{name: f"{value:.4g}" for name, value in progress.last.items()},
@@ -186,14 +218,15 @@ class _Loop:
         return save_checkpoint(self.run / "checkpoints" / name, self.algorithm.checkpoint(facts, progress.success))
 
 
-def _fit_time_limit(config: TrainConfig, data: Demonstrations, probe: int = 8) -> TrainConfig:
+def _fit_time_limit(config: TrainConfig, data: Demonstrations, start: Checkpoint | None, probe: int = 8) -> TrainConfig:
     """Measure a few steps of a throwaway copy and choose how many fit; the copy leaves no trace in the result.
 
     The fastest step counts: what else the machine happens to do at that moment must not decide how long a policy trains.
     """
     if config.time_limit is None:
         return config
-    algorithm = ALGORITHMS[config.algorithm](config.bc, data, np.arange(len(data)), config.steps, config.seed)
+    rows = np.arange(len(data))
+    algorithm = ALGORITHMS[config.algorithm](config.bc, data, rows, config.steps, config.seed, start=start)
     seconds = _fastest_seconds(lambda step: algorithm.update(step, algorithm.batch(step)), probe)
     return dataclasses.replace(config, steps=max(1, min(config.steps, int(config.time_limit / seconds))))
 

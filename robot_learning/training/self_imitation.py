@@ -23,7 +23,7 @@ import numpy as np
 import torch
 import tyro
 
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.algorithms.self_imitation import Exploration, Lingering, SelfImitationConfig
 from robot_learning.contract import IMAGE_PREFIX
@@ -34,6 +34,7 @@ from robot_learning.training.clone_rounds import CloneRounds, load_demonstration
 from robot_learning.training.config import begin_or_resume, read_as, read_config, save_plain
 from robot_learning.training.interrupt import StopRequest
 from robot_learning.training.metrics import MetricsLog
+from robot_learning.training.offline import start_of
 from robot_learning.training.pausing import tell
 from robot_learning.training.practice_env import (
     PLAYROOM,
@@ -76,6 +77,8 @@ class SelfImitationRun:
     """Folders of play; attempts at the tasks that succeeded there are learned from like demonstrations."""
     prior: tuple[str, ...] = ()
     """Folders of prior data, play or demonstrations from elsewhere; what succeeded there, at any task, is part of each batch."""
+    pretrained: str = ""
+    """Run or checkpoint of a clone whose weights each training goes on from; empty: each begins anew."""
     env: str = PLAYROOM
     """Registered environment to practise in; robot_learning/Robot-v0 is a robot on ROS 2."""
     robot: RobotAccess = field(default_factory=RobotAccess)
@@ -135,6 +138,11 @@ def from_clone(base: Path, run: str, online_steps: int, env: str = PLAYROOM) -> 
         RunError: it is another run, or a task of its data is none of the playroom's and `env` is no robot.
     """
     cloned = read_config(base)
+    if not cloned.dataset:
+        raise RunError(
+            f"{base} has learned from prior data alone, so nothing says which tasks to practise: clone demonstrations of them "
+            f"first (robot-learning train bc --dataset D --start {base} ...)"
+        )
     dataset = Dataset(cloned.dataset)
     wanted = cloned.tasks or tuple(sorted(set(dataset.episode_tasks)))
     names = {task.instruction: name for name, task in TASKS.items()}
@@ -150,6 +158,7 @@ def from_clone(base: Path, run: str, online_steps: int, env: str = PLAYROOM) -> 
         dataset=(cloned.dataset,),
         play=cloned.play,
         prior=cloned.prior,
+        pretrained=cloned.start,
         env=env,
         tasks=tuple(names.get(instruction, instruction) for instruction in wanted),
         cameras=tuple(key.removeprefix(IMAGE_PREFIX) for key in dataset.image_keys),
@@ -207,7 +216,8 @@ class _Loop:
             config.dataset, config.play, self.inputs, self.instructions, config.prior
         )
         demonstrated = len(self.demonstrated) - self.demonstrated.prior
-        self.rounds = CloneRounds(run, config.bc, config.settings, config.seed, demonstrated)
+        pretrained = start_of(config.pretrained)
+        self.rounds = CloneRounds(run, config.bc, config.settings, config.seed, demonstrated, pretrained)
         self.contract.require(self.demonstrated.contract, f"the data {', '.join(config.dataset)}")
         self.lengths: list[int] = []
         self.successes: list[bool] = []

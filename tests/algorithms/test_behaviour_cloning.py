@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
+from robot_learning.algorithms.behaviour_cloning import BehaviourCloning
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.contract import Contract
 from robot_learning.policies import load_policy, save_checkpoint

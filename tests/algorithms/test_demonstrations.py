@@ -207,3 +207,10 @@ def test_prior_play_without_any_success_is_refused(dataset: Dataset, tmp_path: P
     own = Demonstrations.load(dataset, [STATE])
     with pytest.raises(DemonstrationError, match=r"dull: nothing that was tried in this play succeeded"):
         with_prior(own, [str(tmp_path / "dull")], [STATE])
+
+
+def test_more_tasks_can_be_named(dataset: Dataset) -> None:
+    shown = Demonstrations.load(dataset, [STATE])
+    named = shown.naming(["answer the door", "water the plants"])
+    assert named.tasks == sorted({*shown.tasks, "answer the door", "water the plants"})
+    assert [named.tasks[i] for i in named.task_of] == [shown.tasks[i] for i in shown.task_of]

@@ -3,7 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, BehaviourCloningConfig
+from robot_learning.algorithms.behaviour_cloning import BehaviourCloning
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.algorithms.input_selection import PLACE, InputSelection, InputSelectionConfig, input_groups
 from robot_learning.contract import ENVIRONMENT_STATE, STATE, Contract

@@ -14,7 +14,7 @@ import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sensor_msgs.msg import Image
 
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.contract import STATE, Contract
 from robot_learning.nodes.base import reliable
 from robot_learning.rewards import save_reward

@@ -8,7 +8,7 @@ import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
 from std_msgs.msg import UInt8MultiArray
 
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.data import Dataset
 from robot_learning.nodes.base import latched, reliable
 from robot_learning.policies import read_checkpoint

@@ -14,8 +14,8 @@ import yaml
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
 from robot_learning.algorithms.cal_ql import CalQLConfig
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.observation_policy import EncoderConfig
 from robot_learning.algorithms.offline_to_online import ONLINE
 from robot_learning.commands.main import INTERRUPTED

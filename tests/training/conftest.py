@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.training.config import TrainConfig
 
 from . import point_world

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.policies import Blending
 from robot_learning.training.config import TrainConfig, read_config, write_config
 from robot_learning.training.run_state import RunError

@@ -15,13 +15,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.demonstrations import DemonstrationError, Demonstrations
 from robot_learning.algorithms.input_selection import unheard
 from robot_learning.algorithms.self_imitation import SelfImitationConfig
 from robot_learning.data import Dataset
 from robot_learning.data.files import DatasetError
-from robot_learning.policies import load_policy
+from robot_learning.policies import load_policy, read_checkpoint
 from robot_learning.training.clone_rounds import CloneRounds
 from robot_learning.training.collection import collect_demonstrations
 from robot_learning.training.config import TrainConfig
@@ -94,6 +94,19 @@ def test_it_goes_on_with_the_prior_data_of_the_clone(doors: Path, tmp_path: Path
     assert policy is not None and policy.tasks == ["close the sliding door", "open the sliding door"]
     (row,) = read_metrics(Path(config.run))
     assert row["train/frames"] == Dataset(elsewhere).num_frames + Dataset(doors).num_frames + 6
+
+
+def test_each_round_goes_on_from_what_the_clone_went_on_from(doors: Path, tmp_path: Path) -> None:
+    elsewhere, pretrained, run = tmp_path / "elsewhere", tmp_path / "pretrained", tmp_path / "clone"
+    collect_demonstrations(elsewhere, {"close_sliding": 9}, episodes=1, cameras=())
+    still = dataclasses.replace(CLONE, learning_rate=1e-9)
+    train(TrainConfig(prior=(str(elsewhere),), run=str(pretrained), steps=10, threads=1, bc=CLONE))
+    train(TrainConfig(dataset=str(doors), start=str(pretrained), run=str(run), steps=10, threads=1, bc=still))
+    config = dataclasses.replace(from_start(run, tmp_path / "run"), min_new_successes=1, settings=SHORT)
+    practise(Path(config.practice), doors, [True])
+    policy = ContinualLearner(config).advance(RUNNING)
+    before = read_checkpoint(pretrained / "checkpoints" / "last").weights
+    assert policy is not None and all(torch.allclose(policy.weights[key], before[key], atol=1e-6) for key in before)
 
 
 def test_it_learns_what_was_carried_out_but_no_holds(config: ContinualConfig, doors: Path) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.training.config import TrainConfig
 from robot_learning.training.kept_evaluation import KeptEvaluation
 from robot_learning.training.offline import train

@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
-from robot_learning.policies import load_policy, read_checkpoint
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
+from robot_learning.policies import load_policy, read_checkpoint, save_checkpoint
 from robot_learning.training import offline
 from robot_learning.training.config import TrainConfig, read_config, write_config
 from robot_learning.training.evaluation import evaluate
@@ -21,6 +21,7 @@ from robot_learning.training.offline import DivergedError, train
 from robot_learning.training.run_state import RunError, load_state
 
 from . import point_world
+from .conftest import SMALL
 
 POINT = BehaviourCloningConfig(
     horizon=4, channels=(16, 16), kernels=(5, 3), strides=(2, 1), hidden=(64,), batch_size=32
@@ -197,3 +198,41 @@ def test_evaluation_during_training_keeps_the_best(config: TrainConfig, monkeypa
 def test_no_dataset_is_a_clear_error(config: TrainConfig) -> None:
     with pytest.raises(RunError, match="--dataset"):
         train(dataclasses.replace(config, dataset=""))
+
+
+@pytest.fixture
+def pretrained(config: TrainConfig, tmp_path: Path) -> Path:
+    """A clone of prior data alone."""
+    run = tmp_path / "pretrained"
+    train(dataclasses.replace(config, dataset="", prior=(config.dataset,), run=str(run), seed=7))
+    return run
+
+
+def test_a_clone_goes_on_from_one_of_prior_data_alone(config: TrainConfig, pretrained: Path) -> None:
+    train(
+        dataclasses.replace(config, start=str(pretrained), steps=1, bc=dataclasses.replace(SMALL, learning_rate=1e-9))
+    )
+    before, after = weights(pretrained), weights(config.run)
+    assert all(torch.allclose(before[key], after[key], atol=1e-6) for key in before)
+
+
+def test_a_run_that_went_on_from_another_resumes_to_the_very_same_weights(
+    config: TrainConfig, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(config, start=str(pretrained))
+    straight = dataclasses.replace(config, run=str(tmp_path / "straight"))
+    train(straight)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 12)
+        train(config)
+    train(config, resume=True)
+    expected, found = weights(straight.run), weights(config.run)
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+def test_what_is_no_clone_is_nothing_to_go_on_from(config: TrainConfig, pretrained: Path) -> None:
+    last = pretrained / "checkpoints" / "last"
+    other = read_checkpoint(last)
+    save_checkpoint(last, dataclasses.replace(other, config={**other.config, "algorithm": "cal_ql"}))
+    with pytest.raises(RunError, match="expected a clone to go on from"):
+        train(dataclasses.replace(config, start=str(last)))

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
 from robot_learning.algorithms.cal_ql import CalQLConfig
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.observation_policy import EncoderConfig
 from robot_learning.algorithms.offline_to_online import ONLINE
 from robot_learning.algorithms.self_imitation import SelfImitationConfig

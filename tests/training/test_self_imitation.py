@@ -13,14 +13,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from robot_learning.algorithms.behaviour_cloning import BehaviourCloningConfig
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.self_imitation import SelfImitationConfig
 from robot_learning.commands.main import main
 from robot_learning.data import Dataset
 from robot_learning.policies import load_policy, read_checkpoint
 from robot_learning.training import self_imitation
 from robot_learning.training.collection import collect_demonstrations
+from robot_learning.training.config import TrainConfig
 from robot_learning.training.metrics import read_metrics
+from robot_learning.training.offline import train
 from robot_learning.training.practice_env import Autonomy
 from robot_learning.training.practice_schedule import ScheduleConfig
 from robot_learning.training.run_state import RunError
@@ -173,6 +175,24 @@ def test_a_clone_with_prior_data_practises_its_own_tasks(doors: Path, tmp_path: 
     practise(dataclasses.replace(begun, settings=PRACTICE))
     both = ["close the sliding door", "open the sliding door"]
     assert load_policy(tmp_path / "practised" / "rounds" / "round_1").tasks == both
+
+
+def test_practice_goes_on_from_what_the_clone_went_on_from(doors: Path, tmp_path: Path) -> None:
+    pretrained, run = tmp_path / "pretrained", tmp_path / "clone"
+    common = ["--inputs", "state", "--steps", "5", "--threads", "1"]
+    assert main(["train", "bc", "--prior", str(doors), "--run", str(pretrained), *common]) == 0
+    assert main(["train", "bc", "--dataset", str(doors), "--start", str(pretrained), "--run", str(run), *common]) == 0
+    begun = from_clone(run, str(tmp_path / "practised"), 60)
+    still = dataclasses.replace(begun, settings=PRACTICE, bc=dataclasses.replace(begun.bc, learning_rate=1e-9))
+    practise(still)
+    before, after = weights(str(pretrained)), load_file(tmp_path / "practised/rounds/round_1/weights.safetensors")
+    assert all(torch.allclose(before[key], after[key], atol=1e-6) for key in before)
+
+
+def test_a_clone_of_prior_data_alone_has_nothing_to_practise(doors: Path, tmp_path: Path) -> None:
+    train(TrainConfig(prior=(str(doors),), run=str(tmp_path / "general"), steps=2, threads=1, bc=CLONE))
+    with pytest.raises(RunError, match="clone demonstrations of them first"):
+        from_clone(tmp_path / "general", str(tmp_path / "practised"), 60)
 
 
 def test_a_second_run_in_the_same_folder_is_refused(config: SelfImitationRun) -> None:

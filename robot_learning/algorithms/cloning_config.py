@@ -1,0 +1,84 @@
+"""BehaviourCloningConfig: the settings of behaviour cloning. See docs/behaviour_cloning.md."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from robot_learning.contract import ENVIRONMENT_STATE, STATE
+from robot_learning.policies import Blending
+
+
+@dataclass(frozen=True)
+class BehaviourCloningConfig:
+    """Defaults are the recipe of the main job; docs/behaviour_cloning.md says why each was chosen."""
+
+    inputs: str = "images"
+    """What the policy reads: "images" (cameras and observation.state) or "state" (no camera, environment_state instead)."""
+    ignore: tuple[str, ...] = (".vel", "joint.pos")
+    """Endings of names of vector elements to leave out: velocities tell the last action, which cloning would copy, and
+    the tool's pose says what matters of the joints."""
+    choose_inputs: bool = False
+    """Find out on held-out demonstrations which objects the task is about and leave out the others; from state only, it does
+    nothing with pictures."""
+    horizon: int = 12
+    """Actions in a chunk."""
+    displacements: bool = True
+    """Learn the summed actions of a chunk, so where the tool will be, instead of each noisy action."""
+    head: str = "l1"
+    """"l1" (one chunk, mean absolute error) or "mixture" (Laplace mixture over whole chunks)."""
+    components: int = 5
+    """Components of the mixture."""
+    crop: float = 0.917
+    """Side of the random crop as a share of the image (the centre is cut when acting)."""
+    jitter: float = 0.2
+    """Strength of the brightness, contrast and colour jitter."""
+    state_noise: float = 0.05
+    """Noise on the normalised vectors [standard deviations]."""
+    state_dropout: float = 0.1
+    """Share of the samples whose vectors are blanked, so that the policy must look at the images."""
+    encoder: str = "trained"
+    """"trained" (convolutions of its own) or "frozen" (keypoints in the maps of an EfficientNet with ImageNet's weights, which
+    are computed once: a tenth of the cost of a step)."""
+    views: int = 4
+    """Augmented views of each frame whose maps are kept, with "frozen"."""
+    channels: tuple[int, ...] = (16, 32, 32)
+    """Channels of the convolutions; the last is the number of keypoints per camera."""
+    kernels: tuple[int, ...] = (5, 3, 3)
+    """Kernel sizes [pixels]."""
+    strides: tuple[int, ...] = (2, 2, 1)
+    """Strides [pixels]."""
+    hidden: tuple[int, ...] = (256, 256)
+    """Widths of the MLP."""
+    dropout: float = 0.2
+    """Dropout in the MLP."""
+    batch_size: int = 64
+    """Frames per step."""
+    prior_share: float = 0.5
+    """Share of them that is drawn from prior data, where there is some."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of AdamW; linear warm-up, then cosine to 1 % of it."""
+    warmup: int = 50
+    """Steps of warm-up."""
+    weight_decay: float = 1e-3
+    """Of AdamW."""
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient."""
+    ema: float = 0.99
+    """Decay of the averaged weights, which are the ones that act."""
+    blending: Blending = dataclasses.field(default_factory=Blending)
+    """How the policy turns chunks into actions."""
+
+    def __post_init__(self) -> None:
+        if self.encoder not in ("trained", "frozen"):
+            raise ValueError(f"unknown encoder {self.encoder!r}; valid: ['trained', 'frozen']")
+        if not 0.0 <= self.prior_share <= 1.0:
+            raise ValueError(f"prior_share: expected 0 to 1, found {self.prior_share}")
+
+    def input_keys(self, cameras: list[str]) -> list[str]:
+        """The streams the policy reads, given the keys of the `cameras` there are."""
+        if self.inputs == "images":
+            return [STATE, *cameras]
+        if self.inputs == "state":
+            return [STATE, ENVIRONMENT_STATE]
+        raise ValueError(f"unknown inputs {self.inputs!r}; valid: ['images', 'state']")
