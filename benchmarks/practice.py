@@ -3,11 +3,12 @@
     python benchmarks/practice.py [--pairs open_drawer ...] [--seeds 0 1 2] [--variants model truth ...] [--save] [--json]
 
 For each pair of tasks and seed a desk of its own: the furniture stands where the seed puts it. There are 10 + 10 demonstrations
-and 20 + 20 failures there, and as prior data an hour of play at other desks. From them a reward model, a clone of the
-demonstrations alone (BC), and a clone of demonstrations and prior data, which goes on by self-imitation. Variants: `model`, the
-whole recipe; `truth`, the simulator judges instead of the reward model; `resets`, the reward model judges but arm and objects are
-put anew for each episode; `no_prior`, practice begins with BC. Policies are evaluated at that desk, with resets of arm and
-objects, on episodes that nothing else uses, by the simulator's verdict; BC and the last policy once more with retries.
+and 20 + 20 failures there. Prior data, the same for all, is three hours of play at other desks, from which a generalist is
+cloned once. Then, at each desk: a reward model, of what was recorded there and an hour of the play; a clone of the demonstrations
+alone (BC); and a clone that goes on from the generalist, of the demonstrations and that hour, and on by self-imitation.
+Variants: `model`, the whole recipe; `truth`, the simulator judges instead of the reward model; `resets`, the reward model judges
+but arm and objects are put anew for each episode; `no_prior`, practice begins with BC. Policies are evaluated at that desk, with
+resets of arm and objects, on episodes that nothing else uses, by the simulator's verdict; BC and the last one also with retries.
 
 A job is one variant on one pair with one seed, in one process with one thread, in a folder below --run; what is finished is not
 repeated, and what was stopped or killed goes on. --report measures nothing and reports what there is.
@@ -60,9 +61,12 @@ VARIANTS = {
     "no_prior": Autonomy(reset_free=True, reward="reward"),
 }
 DATA_SEED, TEST_SEED, FURNITURE = 30_000, 950_000, 700
-PRIOR_SEEDS, PRIOR_MINUTES = (60_000, 61_000), 30  # of play, each
+PRIOR_SEEDS, PRIOR_MINUTES = tuple(range(60_000, 66_000, 1000)), 30  # of play, each
+BESIDE = 2  # of these, part of each batch at a desk, and of what the reward model learns from
+GENERAL, GENERAL_STEPS = "general", 12_000  # the generalist's run, and gradient steps
+CLONE_STEPS, CLONE_RATE = 1000, 3e-4  # of a clone that goes on from it
 RESULT = "result.json"
-ROUND, GRADIENT_STEPS = 2500, 3000  # of practice, of each training
+ROUND, ALONE_STEPS = 5000, 2000  # steps of practice between trainings; of a clone from scratch
 MARGIN = 0.01  # [m]; see docs/rewards.md
 
 
@@ -85,7 +89,8 @@ class Job:
 
     def facts(self) -> dict[str, Any]:
         """What must be equal for results to belong together."""
-        return {**vars(self), "pair": list(self.pair), "desk": self.furniture}
+        recipe = [len(PRIOR_SEEDS) * PRIOR_MINUTES, GENERAL_STEPS, CLONE_STEPS, ROUND]
+        return {**vars(self), "pair": list(self.pair), "desk": self.furniture, "recipe": recipe}
 
     @property
     def furniture(self) -> int:
@@ -98,8 +103,9 @@ class Job:
         return f"{self.pair[0]}-{self.seed}"
 
 
-def begin(job: Job, folder: Path, prior: tuple[str, ...]) -> tuple[Path, Path]:
+def begin(job: Job, folder: Path, root: Path) -> tuple[Path, Path]:
     """Data, reward model and clones of a pair and seed, made once; runs of the clone without and with prior data."""
+    beside = priors(root)[:BESIDE]
     data, reward = folder / "data", folder / "reward"
     seeds = {task: DATA_SEED + 2000 * job.seed + 1000 * k for k, task in enumerate(job.pair)}
     look: dict[str, Any] = {"image_size": job.size, "furniture": job.furniture}
@@ -107,16 +113,29 @@ def begin(job: Job, folder: Path, prior: tuple[str, ...]) -> tuple[Path, Path]:
     if not (reward / "config.json").exists():
         look = EmbeddedConfig(image_size=job.size)
         run = RewardRun(
-            dataset=(data,), output=reward, ask=job.pair, cache=folder / "features", margin=MARGIN, network=look
+            dataset=(data, *beside),
+            output=reward,
+            ask=job.pair,
+            cache=folder / "features",
+            margin=MARGIN,
+            network=look,
         )
         train_reward(run)
-    config = TrainConfig(dataset=str(data), run=str(folder / "bc"), steps=2000, threads=1, seed=job.seed)
-    config = replace(config, bc=replace(config.bc, encoder="frozen"))
-    train(config, resume=True)
+    alone = TrainConfig(dataset=str(data), run=str(folder / "bc"), steps=ALONE_STEPS, threads=1, seed=job.seed)
+    train(replace(alone, bc=replace(alone.bc, encoder="frozen")), resume=True)
     if job.variant == "no_prior":
         return folder / "bc", folder / "bc"
-    train(replace(config, run=str(folder / "clone"), steps=GRADIENT_STEPS, prior=prior), resume=True)
+    prior, start = tuple(map(str, beside)), str(root / GENERAL)
+    clone = replace(alone, run=str(folder / "clone"), steps=CLONE_STEPS, prior=prior, start=start)
+    train(replace(clone, bc=replace(clone.bc, dropout=0.1, learning_rate=CLONE_RATE)), resume=True)
     return folder / "bc", folder / "clone"
+
+
+def generalist(root: Path) -> None:
+    """Clone all that succeeded in the prior data, once for all jobs."""
+    prior = tuple(map(str, priors(root)))
+    config = TrainConfig(prior=prior, run=str(root / GENERAL), steps=GENERAL_STEPS, threads=1)
+    train(replace(config, bc=replace(config.bc, dropout=0.1)), resume=True)
 
 
 def work(job: Job, root: Path) -> None:
@@ -128,14 +147,14 @@ def work(job: Job, root: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log.txt").open("a") as log, contextlib.redirect_stderr(log), contextlib.redirect_stdout(log):
         began = time.process_time()
-        alone, clone = begin(job, basis, tuple(str(folder) for folder in priors(root)))
+        alone, clone = begin(job, basis, root)
         autonomy = VARIANTS[job.variant]
         reward, limit = str(basis / "reward") if autonomy.reward else "", longest(basis / "data")
         autonomy = replace(autonomy, reward=reward, furniture=job.furniture, episode_steps=limit)
         run = folder / "run"
         config = from_clone(clone, str(run), job.steps)
-        steps = {"gradient_steps": GRADIENT_STEPS, "most_gradient_steps": GRADIENT_STEPS}
-        settings = replace(config.settings, round_steps=ROUND, own_encoder_from=0, **steps)
+        steps = ALONE_STEPS if job.variant == "no_prior" else CLONE_STEPS
+        settings = replace(config.settings, round_steps=ROUND, gradient_steps=steps, most_gradient_steps=steps)
         outcome = practise(replace(config, tasks=job.pair, autonomy=autonomy, settings=settings), resume=True)
         if not outcome.finished:
             raise KeyboardInterrupt  # stopped; the same command goes on
@@ -266,11 +285,14 @@ def priors(root: Path) -> list[Path]:
 
 def go(jobs: list[Job], root: Path, processes: int) -> None:
     """All jobs, those of one pair and seed one after the other, as they share what they begin with."""
+    if not jobs:
+        return
     chains: dict[str, list[Job]] = {}
     for job in jobs:
         chains.setdefault(job.basis, []).append(job)
     for seed, folder in zip(PRIOR_SEEDS, priors(root), strict=True):
-        collect_play(folder, PRIOR_MINUTES, seed, jobs[0].size if jobs else 96)
+        collect_play(folder, PRIOR_MINUTES, seed, jobs[0].size)
+    generalist(root)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context) as pool:
         futures = {pool.submit(_chain, chain, root): name for name, chain in chains.items()}
