@@ -22,6 +22,7 @@ from robot_learning.algorithms.input_selection import Told
 from robot_learning.algorithms.self_imitation import SelfImitationConfig
 from robot_learning.data import Dataset
 from robot_learning.policies import Checkpoint, read_checkpoint, save_checkpoint
+from robot_learning.training.config import TrainConfig
 from robot_learning.training.offline import LAST, DivergedError
 
 ROUNDS = "rounds"
@@ -45,6 +46,12 @@ def load_demonstrations(
     asked = [task for task in tasks if task in known]
     loaded = [Demonstrations.load(dataset, inputs, asked) for dataset in datasets]
     return with_prior(with_play(Demonstrations.join(loaded), play, inputs), prior, inputs)
+
+
+def lengths(cloned: TrainConfig) -> dict[str, int]:
+    """Gradient steps of the trainings after the clone `cloned`: its own, up to twice as many as data grows; never more where each
+    goes on from weights that know most of it already."""
+    return {"gradient_steps": cloned.steps, "most_gradient_steps": cloned.steps * (1 if cloned.start else 2)}
 
 
 class CloneRounds:

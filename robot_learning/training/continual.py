@@ -25,7 +25,7 @@ from robot_learning.algorithms.self_imitation import SelfImitationConfig
 from robot_learning.contract import IMAGE_PREFIX
 from robot_learning.policies import Checkpoint, read_checkpoint
 from robot_learning.policies.parcel import ROUND
-from robot_learning.training.clone_rounds import LAST, CloneRounds, load_demonstrations
+from robot_learning.training.clone_rounds import LAST, CloneRounds, lengths, load_demonstrations
 from robot_learning.training.config import FILE, from_plain, read_config, read_plain, save_plain
 from robot_learning.training.metrics import MetricsLog
 from robot_learning.training.offline import start_of
@@ -122,7 +122,7 @@ def from_start(
         )
         seed, pretrained = cloned.seed, cloned.start
         if bc.inputs == "images":  # its trainings are long enough as they are, and take long
-            settings = dataclasses.replace(settings, gradient_steps=cloned.steps, most_gradient_steps=2 * cloned.steps)
+            settings = dataclasses.replace(settings, **lengths(cloned))
     if not dataset:
         raise RunError(f"{folder} is in no run of `train bc`, so its demonstrations are unknown: name them (dataset)")
     missing = [given for given in (*dataset, *play, *prior) if not Path(given).is_dir()]

@@ -5,7 +5,7 @@ reward     a model that sees from the pictures whether the task is done
 clone      behaviour cloning of the demonstrations alone
 before     fresh episodes with that clone
 prior      play at other desks, as data from elsewhere
-pretrain   a clone of the demonstrations and of what succeeded there
+pretrain   a clone of what succeeded there, a generalist, and one of the demonstrations too that goes on from it
 start      the same fresh episodes with it
 practise   forward, backward, forward again, on the ROS graph; nobody resets, nobody judges; a learner trains meanwhile
 after      the same fresh episodes with the policy that practice has made
@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.contract import Contract
 from robot_learning.data.files import WriterLock
 from robot_learning.envs.tasks import task as task_named
@@ -49,6 +50,11 @@ PRIOR_SEED = 500_000  # of play, from here on; evaluations keep away
 PARTS = 2  # processes that play
 SEEDS_PER_TASK = 1000  # demonstrations of the task number k start from the seeds seed + 1000 k and up
 FILMED = {True: 2, False: 1}  # successes and failures of each task to show, after practice
+GENERAL = BehaviourCloningConfig(dropout=0.1)
+AFTERWARDS: dict[str, Any] = {
+    "prior_share": 0.25,
+    "learning_rate": 3e-4,
+}  # in the clone that goes on from the generalist
 MARGIN = 0.01  # what the reward model is to call done is so much more than enough [m]
 
 
@@ -65,10 +71,12 @@ class DemoConfig:
     failures: int = 10
     """Attempts at each task that fail on purpose, for the reward model to learn from."""
     steps: int = 1000
-    """Gradient steps of the clone of the demonstrations; later ones take up to twice as many."""
+    """Gradient steps of each clone of the demonstrations."""
+    general_steps: int = 2000
+    """Gradient steps of the generalist, a clone of prior data alone."""
     reward_steps: int = 1000
     """Gradient steps of each head of the reward model."""
-    prior: float = 10.0
+    prior: float = 30.0
     """Minutes of play at other desks, as prior data; 0: practice begins with the clone of the demonstrations alone."""
     practice: int = 4000
     """Control ticks of practice, ten in a second of the robot's time."""
@@ -110,11 +118,12 @@ class DemoConfig:
             task_named(name)
         if not 0 <= self.prior <= 600:
             raise JobError(f"--prior: expected 0 to 600 minutes, found {self.prior}")
-        many, most = (1, 10**9), SEEDS_PER_TASK // 2
-        limits = {"demonstrations": (2, most), "failures": (1, most), "episodes": many, "steps": many, "practice": many}
+        limits = dict.fromkeys(("episodes", "steps", "general_steps", "practice"), (1, 10**9))
+        limits |= {"demonstrations": (2, SEEDS_PER_TASK // 2), "failures": (1, SEEDS_PER_TASK // 2)}
         for name, (low, high) in {**limits, "processes": (0, 1024)}.items():
             if not low <= getattr(self, name) <= high:
-                raise JobError(f"--{name}: expected {low} to {high}, found {getattr(self, name)}")
+                flag = name.replace("_", "-")
+                raise JobError(f"--{flag}: expected {low} to {high}, found {getattr(self, name)}")
         asked = range(self.evaluation_seed, self.evaluation_seed + self.episodes)
         for whose, used in {
             "the demonstrations": range(self.seed, self.seed + SEEDS_PER_TASK * len(self.tasks)),
@@ -169,7 +178,7 @@ class Demo:
                 self.evaluate_before,
             ),
             "prior": (f"{config.prior:g} minutes of play at other desks", self.collect_prior),
-            "pretrain": ("a clone of the demonstrations and of what succeeded at play", self.pretrain),
+            "pretrain": ("a clone of what succeeded at play, then of the demonstrations too", self.pretrain),
             "start": ("the same episodes before practice", self.evaluate_start),
             "practise": (f"{config.practice} control ticks, nobody resets or judges", self.practise),
             "after": ("the same episodes after practice", self.evaluate_after),
@@ -219,26 +228,27 @@ class Demo:
 
     def train_clone(self) -> None:
         """Train the clone, or go on with it."""
-        if not train(self.clone_config(), resume=True).finished:
-            raise KeyboardInterrupt
+        self._train(self._training("clone", dataset=str(self.dataset), bc=BehaviourCloningConfig(encoder="frozen")))
 
-    def clone_config(self) -> TrainConfig:
-        """The training run of the clone."""
-        config = TrainConfig(
-            dataset=str(self.dataset), run=str(self.folder / "clone"), steps=self.config.steps, seed=self.config.seed
-        )
-        return dataclasses.replace(config, threads=2, bc=dataclasses.replace(config.bc, encoder="frozen"))
+    def _training(self, name: str, **settings: Any) -> TrainConfig:
+        common = TrainConfig(run=str(self.folder / name), steps=self.config.steps, seed=self.config.seed, threads=2)
+        return dataclasses.replace(common, **settings)
+
+    def _train(self, config: TrainConfig) -> None:
+        if not train(config, resume=True).finished:
+            raise KeyboardInterrupt
 
     def collect_prior(self) -> None:
         """Play what is missing of the prior data."""
         collect_play_in_parts(self.priors, self.config.prior, PRIOR_SEED, self.config.image_size)
 
     def pretrain(self) -> None:
-        """Train the clone that practice begins with, or go on with it."""
+        """Train the generalist, and from it the clone that practice begins with, or go on with them."""
         prior = tuple(str(folder) for folder in self.priors)
-        config = dataclasses.replace(self.clone_config(), run=str(self.begins), prior=prior)
-        if not train(config, resume=True).finished:
-            raise KeyboardInterrupt
+        general = self._training("general", prior=prior, steps=self.config.general_steps, bc=GENERAL)
+        self._train(general)
+        bc = dataclasses.replace(GENERAL, **AFTERWARDS)
+        self._train(self._training("pretrain", dataset=str(self.dataset), prior=prior, start=general.run, bc=bc))
 
     def practise(self) -> None:
         """Practise, or go on with it."""

@@ -17,7 +17,7 @@ from robot_learning.data import Dataset
 from robot_learning.data.files import write_json
 from robot_learning.envs.tasks import task as task_named
 from robot_learning.rewards import load_reward
-from robot_learning.training.demo import MARGIN, PRIOR_SEED, Demo
+from robot_learning.training.demo import AFTERWARDS, GENERAL, MARGIN, PRIOR_SEED, Demo
 from robot_learning.training.demo_world import practice_arguments, record_arguments
 from robot_learning.training.evaluation import TaskResult
 from robot_learning.training.graph_process import command
@@ -182,7 +182,7 @@ def _story(demo: Demo, dataset: Dataset, entries: Sequence[Entry]) -> list[str]:
         else ""
     )
     prior = (
-        f"Practice began with a policy that had also learned from {config.prior:g} minutes of play at other desks, where "
+        f"Practice began with a policy that had first learned from {config.prior:g} minutes of play at other desks, where "
         "somebody did one thing after another: prior data, as a robot has that is not the first of its kind."
         if config.prior
         else "Practice began with that policy."
@@ -216,7 +216,7 @@ def _stages(demo: Demo) -> list[StageRow]:
         f"robot-learning reward train {trained} --ask {names} --output {again / 'reward'} --margin {MARGIN} "
         f"--image-size {config.image_size} --steps {config.reward_steps}"
     )
-    clone = _train_command(demo, again / "clone")
+    clone = _train_command(demo, again / "clone", f"{trained} --encoder frozen --steps {config.steps}")
     first = config.tasks[0]
     counts = config.demonstrations, config.failures
     if config.ros:
@@ -263,12 +263,8 @@ def _stages(demo: Demo) -> list[StageRow]:
     return [StageRow(name, words, demo.stages[name].seconds, line) for name, (words, line) in what.items()]
 
 
-def _train_command(demo: Demo, run: Path) -> str:
-    config = demo.config
-    return (
-        f"robot-learning train bc --dataset {demo.dataset} --run {run} --encoder frozen --steps {config.steps} "
-        f"--seed {config.seed} --threads 2"
-    )
+def _train_command(demo: Demo, run: Path, flags: str) -> str:
+    return f"robot-learning train bc --run {run} {flags} --seed {demo.config.seed} --threads 2"
 
 
 def _prior_stages(demo: Demo, again: Path, tested: str) -> dict[str, tuple[str, str]]:
@@ -278,12 +274,21 @@ def _prior_stages(demo: Demo, again: Path, tested: str) -> dict[str, tuple[str, 
         f" --image-size {demo.config.image_size}"
         for k, folder in enumerate(folders)
     ]
-    pretrain = _train_command(demo, again / "pretrain")
+    prior, more = f"--prior {' '.join(map(str, demo.priors))}", f"--dropout {GENERAL.dropout:g}"
+    shape = " ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in AFTERWARDS.items())
+    pretrain = [
+        _train_command(demo, again / "general", f"{prior} {more} --steps {demo.config.general_steps}"),
+        _train_command(
+            demo,
+            again / "pretrain",
+            f"--dataset {demo.dataset} {prior} --start {again / 'general'} {more} {shape} --steps {demo.config.steps}",
+        ),
+    ]
     return {
         "prior": (f"{demo.config.prior:g} minutes of play at other desks", "\n".join(play)),
         "pretrain": (
-            "a clone of the demonstrations and of what succeeded at play",
-            f"{pretrain} --prior {' '.join(map(str, demo.priors))}",
+            "a clone of what succeeded at play, then of the demonstrations too",
+            "\n".join(pretrain),
         ),
         "start": ("the same episodes", f"robot-learning evaluate {demo.begins / 'checkpoints' / 'last'} {tested}"),
     }

@@ -30,7 +30,7 @@ from robot_learning.contract import IMAGE_PREFIX
 from robot_learning.data import Dataset, DatasetWriter
 from robot_learning.envs import TASKS
 from robot_learning.policies import Checkpoint, ChunkPolicy, load_policy, read_checkpoint, save_checkpoint
-from robot_learning.training.clone_rounds import CloneRounds, load_demonstrations
+from robot_learning.training.clone_rounds import CloneRounds, lengths, load_demonstrations
 from robot_learning.training.config import begin_or_resume, read_as, read_config, save_plain
 from robot_learning.training.interrupt import StopRequest
 from robot_learning.training.metrics import MetricsLog
@@ -132,7 +132,7 @@ def read_run(run: Path) -> SelfImitationRun:
 def from_clone(base: Path, run: str, online_steps: int, env: str = PLAYROOM) -> SelfImitationRun:
     """Practice of the clone that the run `base` of `robot-learning train bc` has made.
 
-    A clone that reads pictures is trained in each round for as many steps as it was, twice that at most: they take long.
+    A clone that reads pictures is trained in each round for about as many steps as it was (`lengths`): they take long.
 
     Raises:
         RunError: it is another run, or a task of its data is none of the playroom's and `env` is no robot.
@@ -149,8 +149,7 @@ def from_clone(base: Path, run: str, online_steps: int, env: str = PLAYROOM) -> 
     unknown = sorted(set(wanted) - set(names))
     if unknown and not on_robot(env):
         raise RunError(f"{base}: nothing tells whether {unknown} is done; practice knows {sorted(names)}")
-    steps = {"gradient_steps": cloned.steps, "most_gradient_steps": 2 * cloned.steps}
-    settings = dataclasses.replace(SelfImitationConfig(), **(steps if cloned.bc.inputs == "images" else {}))
+    settings = dataclasses.replace(SelfImitationConfig(), **(lengths(cloned) if cloned.bc.inputs == "images" else {}))
     sizes = [dataset.features[key].shape[0] for key in dataset.image_keys]
     return SelfImitationRun(
         run=run,

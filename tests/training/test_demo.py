@@ -19,8 +19,8 @@ from robot_learning.training.demo_report import summary_of, write_results
 from robot_learning.training.stages import JobError
 
 TINY = {
-    "tasks": ("open_drawer", "close_drawer"), "demonstrations": 2, "failures": 1, "steps": 2, "reward_steps": 2, "practice": 120,
-    "prior": 1.0, "episodes": 1, "ros": False, "image_size": 32, "processes": 0,
+    "tasks": ("open_drawer", "close_drawer"), "demonstrations": 2, "failures": 1, "steps": 2, "general_steps": 2,
+    "reward_steps": 2, "practice": 120, "prior": 1.0, "episodes": 1, "ros": False, "image_size": 32, "processes": 0,
 }  # fmt: skip
 
 KILLED = """
@@ -83,8 +83,9 @@ def test_what_is_measured_after_is_what_practice_made(demo: Demo) -> None:
 
 def test_practice_begins_with_what_play_elsewhere_taught_too(demo: Demo) -> None:
     assert len(demo.priors) == 2 and all(Dataset(folder).num_frames == 300 for folder in demo.priors)
+    general = read_checkpoint(demo.folder / "general" / "checkpoints" / "last")
     known = read_checkpoint(demo.start.checkpoint).tasks
-    assert {"open the drawer", "close the drawer"} < set(known)
+    assert {"open the drawer", "close the drawer"} < set(known) and set(general.tasks) <= set(known)
     first = read_checkpoint(demo.practice / "rounds" / "round_0")
     assert all(
         torch.equal(first.weights[key], value) for key, value in read_checkpoint(demo.start.checkpoint).weights.items()
