@@ -46,6 +46,7 @@ from robot_learning.policies import Retrying, load_policy
 from robot_learning.rewards import EmbeddedConfig
 from robot_learning.training.collection import collect_demonstrations
 from robot_learning.training.config import TrainConfig
+from robot_learning.training.demo import AFTERWARDS
 from robot_learning.training.evaluation import evaluate, make_playroom
 from robot_learning.training.offline import train
 from robot_learning.training.play_collection import collect_play
@@ -64,7 +65,7 @@ DATA_SEED, TEST_SEED, FURNITURE = 30_000, 950_000, 700
 PRIOR_SEEDS, PRIOR_MINUTES = tuple(range(60_000, 66_000, 1000)), 30  # of play, each
 BESIDE = 2  # of these, part of each batch at a desk, and of what the reward model learns from
 GENERAL, GENERAL_STEPS = "general", 12_000  # the generalist's run, and gradient steps
-CLONE_STEPS, CLONE_RATE = 1000, 3e-4  # of a clone that goes on from it
+CLONE_STEPS = 1000  # of a clone that goes on from it
 RESULT = "result.json"
 ROUND, ALONE_STEPS = 5000, 2000  # steps of practice between trainings; of a clone from scratch
 MARGIN = 0.01  # [m]; see docs/rewards.md
@@ -127,7 +128,7 @@ def begin(job: Job, folder: Path, root: Path) -> tuple[Path, Path]:
         return folder / "bc", folder / "bc"
     prior, start = tuple(map(str, beside)), str(root / GENERAL)
     clone = replace(alone, run=str(folder / "clone"), steps=CLONE_STEPS, prior=prior, start=start)
-    train(replace(clone, bc=replace(clone.bc, dropout=0.1, learning_rate=CLONE_RATE)), resume=True)
+    train(replace(clone, bc=replace(clone.bc, dropout=0.1, **AFTERWARDS)), resume=True)
     return folder / "bc", folder / "clone"
 
 
