@@ -29,7 +29,8 @@ from robot_learning.policies import load_policy, save_checkpoint
 from robot_learning.training.practice_data import make_algorithm
 from robot_learning.training.rl_config import RUNS
 from robot_learning.training.run_state import load_state, save_state
-from robot_learning.training.self_imitation import SelfImitationRun, practise
+from robot_learning.training.self_imitation import practise
+from robot_learning.training.self_imitation_run import SelfImitationRun
 
 BC_STEPS = 2000
 LIGHT: dict[str, Any] = {"hidden": (128, 128)}

@@ -52,7 +52,8 @@ from robot_learning.training.offline import train
 from robot_learning.training.play_collection import collect_play
 from robot_learning.training.practice_env import Autonomy
 from robot_learning.training.reward_training import RewardRun, train_reward
-from robot_learning.training.self_imitation import from_clone, practise, read_run
+from robot_learning.training.self_imitation import practise
+from robot_learning.training.self_imitation_run import from_clone, read_run
 
 RESULTS = Path(__file__).parent / "results"
 VARIANTS = {

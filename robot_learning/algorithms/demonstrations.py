@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -121,10 +122,8 @@ class Demonstrations:
             raise DemonstrationError(f"{dataset.root} has no contract, so its robot is unknown; import it with one")
         contract = dataset.contract.select(list(inputs))
         chosen = _choose(dataset, tasks, only_success) if episodes is None else list(episodes)
-        parts = [np.arange(start, stop) for start, stop in np.asarray(dataset.episode_ranges)[chosen]]
-        if without in dataset.features:
-            flags = dataset.column(without).reshape(-1).astype(bool)
-            parts = [rows[~flags[rows]] for rows in parts]
+        ranges = np.asarray(dataset.episode_ranges)[chosen].tolist()
+        parts = [_unflagged(dataset, start, stop, without) for start, stop in ranges]
         kept = [(rows, dataset.episode_tasks[e]) for rows, e in zip(parts, chosen, strict=True) if rows.size]
         if not kept:
             raise DemonstrationError(f"{dataset.root}: every frame of the episodes {chosen} is flagged as {without}")
@@ -132,42 +131,81 @@ class Demonstrations:
         return _read(dataset, contract, inputs, np.concatenate([r for r, _ in kept]), lengths, [t for _, t in kept])
 
 
-def load_play(dataset: Dataset, inputs: Sequence[str], tasks: Sequence[str], linger: int = 5) -> Demonstrations | None:
-    """The attempts at `tasks` that succeeded amid play, as episodes: from where each was begun to `linger` frames after success.
+class Attempt(NamedTuple):
+    """Frames `start` to `end` (not included) of a dataset, in which `task` was done in the end."""
 
-    Returns:
-        None when there is no such attempt; play need not have come to every task.
+    start: int
+    end: int
+    task: str
+
+
+Judge = Callable[[Dataset], Sequence[Attempt]]
+"""Says what was done in a dataset."""
+
+
+def told_by_play(dataset: Dataset, linger: int = 5) -> list[Attempt]:
+    """The attempts amid play that succeeded, by its own labels: from where each was begun to `linger` frames after success.
 
     Raises:
-        ContractError: the dataset lacks an input. DemonstrationError: it does not say what succeeded.
+        DemonstrationError: it does not say what succeeded.
     """
     if dataset.contract is None or "next.success" not in dataset.features:
         raise DemonstrationError(
             f"{dataset.root} has no contract or no next.success, so its attempts cannot be told apart"
         )
-    contract = dataset.contract.select(list(inputs))
     solved = dataset.column("next.success").reshape(-1).astype(bool)
-    rows, lengths, names = [], [], []
+    found = []
     for segment in dataset.segments:
         hits = np.flatnonzero(solved[segment.start : segment.end])
-        if segment.task not in tasks or not segment.success or not hits.size:
-            continue
-        end = min(segment.start + int(hits[0]) + 1 + linger, int(dataset.episode_ranges[segment.episode, 1]))
-        rows.append(np.arange(segment.start, end))
-        lengths.append(end - segment.start)
-        names.append(segment.task)
-    if not rows:
+        if segment.success and hits.size:
+            end = min(segment.start + int(hits[0]) + 1 + linger, int(dataset.episode_ranges[segment.episode, 1]))
+            found.append(Attempt(segment.start, end, segment.task))
+    return found
+
+
+def cut_out(
+    dataset: Dataset, inputs: Sequence[str], attempts: Sequence[Attempt], without: str = ""
+) -> Demonstrations | None:
+    """These attempts as demonstrations, None without any; frames where the flag `without` is true are left out.
+
+    Raises:
+        ContractError: the dataset lacks an input. DemonstrationError: it has no contract.
+    """
+    kept = [(rows, task) for start, end, task in attempts if (rows := _unflagged(dataset, start, end, without)).size]
+    if not kept:
         return None
-    return _read(dataset, contract, inputs, np.concatenate(rows), np.array(lengths), names)
+    if dataset.contract is None:
+        raise DemonstrationError(f"{dataset.root} has no contract, so its robot is unknown; import it with one")
+    contract, lengths = dataset.contract.select(list(inputs)), np.array([rows.size for rows, _ in kept])
+    return _read(dataset, contract, inputs, np.concatenate([rows for rows, _ in kept]), lengths, [t for _, t in kept])
 
 
-def with_play(data: Demonstrations, folders: Sequence[str], inputs: Sequence[str]) -> Demonstrations:
+def _unflagged(dataset: Dataset, start: int, end: int, flag: str) -> np.ndarray:
+    """The frames from `start` to `end` but for those where the flag is true; all where there is no such flag."""
+    rows = np.arange(start, end)
+    return rows[~dataset.column(flag).reshape(-1)[rows].astype(bool)] if flag in dataset.features else rows
+
+
+def load_play(
+    dataset: Dataset, inputs: Sequence[str], tasks: Sequence[str], judge: Judge = told_by_play
+) -> Demonstrations | None:
+    """The attempts at `tasks` that succeeded amid play, as the `judge` says; None when there is none.
+
+    Raises:
+        ContractError: the dataset lacks an input. DemonstrationError: the judge cannot tell.
+    """
+    return cut_out(dataset, inputs, [done for done in judge(dataset) if done.task in tasks])
+
+
+def with_play(
+    data: Demonstrations, folders: Sequence[str], inputs: Sequence[str], judge: Judge = told_by_play
+) -> Demonstrations:
     """Demonstrations with the attempts of `load_play` at the same tasks, from each of the folders, after them.
 
     Raises:
         DemonstrationError: no attempt at the tasks succeeded in any of the folders.
     """
-    found = [part for folder in folders if (part := load_play(Dataset(folder), inputs, data.tasks)) is not None]
+    found = [part for folder in folders if (part := load_play(Dataset(folder), inputs, data.tasks, judge)) is not None]
     if folders and not found:
         raise DemonstrationError(
             f"no attempt at {data.tasks} succeeded in {', '.join(map(str, folders))}; record more play or leave --play out"
@@ -175,16 +213,18 @@ def with_play(data: Demonstrations, folders: Sequence[str], inputs: Sequence[str
     return Demonstrations.join([data, *found])
 
 
-def with_prior(data: Demonstrations, folders: Sequence[str], inputs: Sequence[str]) -> Demonstrations:
+def with_prior(
+    data: Demonstrations, folders: Sequence[str], inputs: Sequence[str], judge: Judge | None = None
+) -> Demonstrations:
     """Demonstrations after the prior data in `folders`; see `load_prior`."""
     if not folders:
         return data
-    prior = load_prior(folders, inputs)
+    prior = load_prior(folders, inputs, judge)
     return Demonstrations.join([dataclasses.replace(prior, prior=len(prior)), data])
 
 
-def load_prior(folders: Sequence[str], inputs: Sequence[str]) -> Demonstrations:
-    """All that succeeded in `folders`, at any task, amid play or demonstrated.
+def load_prior(folders: Sequence[str], inputs: Sequence[str], judge: Judge | None = None) -> Demonstrations:
+    """All that succeeded in `folders`, at any task, amid play or demonstrated, by their own labels or as the `judge` says.
 
     Raises:
         DemonstrationError: nothing succeeded in one of the folders. ContractError: it lacks an input, or its streams differ.
@@ -193,8 +233,10 @@ def load_prior(folders: Sequence[str], inputs: Sequence[str]) -> Demonstrations:
     for folder in folders:
         dataset = Dataset(folder)
         is_play = len(dataset.segments) > dataset.num_episodes  # one thing after another within an episode
-        tried = sorted({segment.task for segment in dataset.segments})
-        found = load_play(dataset, inputs, tried) if is_play else Demonstrations.load(dataset, inputs)
+        if judge is None and not is_play:
+            found: Demonstrations | None = Demonstrations.load(dataset, inputs)
+        else:
+            found = cut_out(dataset, inputs, (judge or told_by_play)(dataset))
         if found is None:
             raise DemonstrationError(
                 f"{folder}: nothing that was tried in this play succeeded; leave it out of the prior data"

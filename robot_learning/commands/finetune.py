@@ -26,7 +26,8 @@ from robot_learning.training.online import RLResult, learn
 from robot_learning.training.practice_env import PLAYROOM, Autonomy, RobotAccess
 from robot_learning.training.rl_config import continuing
 from robot_learning.training.run_state import RunError, load_state
-from robot_learning.training.self_imitation import SelfImitationResult, from_clone, practise
+from robot_learning.training.self_imitation import SelfImitationResult, practise
+from robot_learning.training.self_imitation_run import from_clone
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from robot_learning.training.config import TrainConfig
 from robot_learning.training.offline import TrainResult, train
 from robot_learning.training.online import RLResult, learn
 from robot_learning.training.rl_config import CalQLRun, IQLRun, RLPDRun
-from robot_learning.training.self_imitation import SelfImitationResult, SelfImitationRun, practise
+from robot_learning.training.self_imitation import SelfImitationResult, practise
+from robot_learning.training.self_imitation_run import SelfImitationRun
 
 RESUME = "Go on with the run in --run, whose config.yaml then overrides the other flags."
 

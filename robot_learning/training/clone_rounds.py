@@ -16,7 +16,7 @@ import numpy as np
 
 from robot_learning.algorithms.behaviour_cloning import BehaviourCloning, frozen_features
 from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
-from robot_learning.algorithms.demonstrations import Demonstrations, with_play, with_prior
+from robot_learning.algorithms.demonstrations import Demonstrations, Judge, told_by_play, with_play, with_prior
 from robot_learning.algorithms.frozen_features import FrozenFeatures
 from robot_learning.algorithms.input_selection import Told
 from robot_learning.algorithms.self_imitation import SelfImitationConfig
@@ -34,8 +34,11 @@ def load_demonstrations(
     inputs: Sequence[str],
     tasks: Sequence[str],
     prior: Sequence[str] = (),
+    judge: Judge | None = None,
 ) -> Demonstrations:
     """The successful demonstrations of `tasks` in all folders, what succeeded in `play`, and the `prior` data, as one set.
+
+    What succeeded in play and prior data is what the `judge` says, or else their own labels.
 
     Raises:
         DatasetError, ContractError, DemonstrationError: as `Demonstrations.load`, `with_play` and `with_prior`.
@@ -45,7 +48,8 @@ def load_demonstrations(
     known = {task for dataset in datasets for task in dataset.episode_tasks} if prior else set(tasks)
     asked = [task for task in tasks if task in known]
     loaded = [Demonstrations.load(dataset, inputs, asked) for dataset in datasets]
-    return with_prior(with_play(Demonstrations.join(loaded), play, inputs), prior, inputs)
+    played = with_play(Demonstrations.join(loaded), play, inputs, judge or told_by_play)
+    return with_prior(played, prior, inputs, judge)
 
 
 def lengths(cloned: TrainConfig) -> dict[str, int]:

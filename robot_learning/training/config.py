@@ -31,6 +31,9 @@ class TrainConfig:
     """Folders of play; attempts at the tasks that succeeded there are learned from like demonstrations."""
     prior: tuple[str, ...] = ()
     """Folders of prior data, play or demonstrations from elsewhere; what succeeded there, at any task, is part of each batch."""
+    relabel: str = ""
+    """Reward model that says what was done in play and prior data, at any task whose question it knows, whatever their own labels
+    say."""
     start: str = ""
     """Run of `train bc`, or checkpoint of a clone, whose weights to go on from: one of hours of prior data, say."""
     run: str = "runs/bc"

@@ -23,6 +23,7 @@ from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.algorithms.self_imitation import SelfImitationConfig
 from robot_learning.contract import IMAGE_PREFIX
+from robot_learning.data import Dataset
 from robot_learning.policies import Checkpoint, read_checkpoint
 from robot_learning.policies.parcel import ROUND
 from robot_learning.training.clone_rounds import LAST, CloneRounds, lengths, load_demonstrations
@@ -30,6 +31,7 @@ from robot_learning.training.config import FILE, from_plain, read_config, read_p
 from robot_learning.training.metrics import MetricsLog
 from robot_learning.training.offline import start_of
 from robot_learning.training.practised import PractisedSuccesses
+from robot_learning.training.relabelling import Relabeller, relabeller
 from robot_learning.training.run_state import RunError
 
 ALGORITHM = "continual"
@@ -47,6 +49,7 @@ class ContinualConfig:
         start: checkpoint of a clone that acts first; practice: the dataset that grows.
         dataset, play, prior: folders of what was demonstrated, and of prior data; learned from in every round.
         pretrained: run or checkpoint of a clone whose weights each training goes on from; empty: each begins anew.
+        relabel: reward model that says what was done in play and prior data, and in failed practice besides its own task.
         min_new_successes: so many new successes before the next training.
     """
 
@@ -57,6 +60,7 @@ class ContinualConfig:
     play: tuple[str, ...] = ()
     prior: tuple[str, ...] = ()
     pretrained: str = ""
+    relabel: str = ""
     min_new_successes: int = 5
     seed: int = 0
     algorithm: str = ALGORITHM
@@ -112,7 +116,7 @@ def from_start(
     if checkpoint.config.get("algorithm") != "bc":
         raise RunError(f"{folder}: expected a clone (robot-learning train bc), found a policy of another kind")
     bc = from_plain(BehaviourCloningConfig, checkpoint.config["training"], str(folder / "config.json"))
-    settings, seed, pretrained = SelfImitationConfig(), 0, ""
+    settings, seed, pretrained, relabel = SelfImitationConfig(), 0, "", ""
     if (base / FILE).is_file() and read_plain(base).get("algorithm") == "bc":
         cloned = read_config(base)
         dataset, play, prior = (
@@ -120,7 +124,7 @@ def from_start(
             play or cloned.play,
             prior or cloned.prior,
         )
-        seed, pretrained = cloned.seed, cloned.start
+        seed, pretrained, relabel = cloned.seed, cloned.start, cloned.relabel
         if bc.inputs == "images":  # its trainings are long enough as they are, and take long
             settings = dataclasses.replace(settings, **lengths(cloned))
     if not dataset:
@@ -132,7 +136,7 @@ def from_start(
         )
     return ContinualConfig(
         run=str(run), start=str(folder), practice=str(run / "practice"), dataset=dataset, play=play, prior=prior,
-        pretrained=pretrained, seed=seed, settings=settings, bc=bc,
+        pretrained=pretrained, relabel=relabel, seed=seed, settings=settings, bc=bc,
     )  # fmt: skip
 
 
@@ -147,6 +151,7 @@ class ContinualLearner:
         self.config, self._told = config, told
         self.progress = Progress()
         self._data: Demonstrations | None = None
+        self._relabeller: Relabeller | None = None
         self._log: MetricsLog | None = None
         self._begin()
 
@@ -226,7 +231,10 @@ class ContinualLearner:
         )  # fmt: skip
         if fresh < self.config.min_new_successes:
             return None
-        return self._train(self.number + 1, Demonstrations.join([data, *self.practised.load()]), stop)
+        parts = [data, *self.practised.load()]
+        if self._relabeller is not None:
+            parts += self._relabeller.others(Dataset(self.config.practice), self.practised.failed, self.inputs)
+        return self._train(self.number + 1, Demonstrations.join(parts), stop)
 
     def _train(self, number: int, data: Demonstrations, stop: threading.Event) -> Checkpoint | None:
         began = time.monotonic()
@@ -271,7 +279,8 @@ class ContinualLearner:
         if self._data is None:
             config = self.config
             self._tell(phase="reading the demonstrations")
-            data = load_demonstrations(config.dataset, config.play, self.inputs, self.start.tasks, config.prior)
+            judge = self._relabeller = relabeller(config.relabel)
+            data = load_demonstrations(config.dataset, config.play, self.inputs, self.start.tasks, config.prior, judge)
             data.contract.require(self.start.contract, f"checkpoint {config.start}")
             self._data, self.rounds.demonstrated = data, len(data) - data.prior
             if stop.is_set():

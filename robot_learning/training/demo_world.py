@@ -17,7 +17,8 @@ from robot_learning.training.graph_process import run_graph
 from robot_learning.training.practice_env import Autonomy
 from robot_learning.training.practice_log import Entry, read_entries
 from robot_learning.training.progress import Preparation, ProgressBar
-from robot_learning.training.self_imitation import PRACTICE, from_clone, practise
+from robot_learning.training.self_imitation import PRACTICE, practise
+from robot_learning.training.self_imitation_run import from_clone
 
 ROBOT = "ur5e_2f85"
 EPISODE = 70  # control ticks of an attempt; demonstrations take some 45

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 
 from robot_learning.algorithms.behaviour_cloning import BehaviourCloning
-from robot_learning.algorithms.demonstrations import Demonstrations, load_prior, with_play, with_prior
+from robot_learning.algorithms.demonstrations import Demonstrations, load_prior, told_by_play, with_play, with_prior
 from robot_learning.data import Dataset
 from robot_learning.errors import UserError
 from robot_learning.policies import Checkpoint, read_checkpoint, save_checkpoint
@@ -30,6 +30,7 @@ from robot_learning.training.evaluation import evaluate
 from robot_learning.training.interrupt import StopRequest
 from robot_learning.training.metrics import MetricsLog
 from robot_learning.training.progress import Preparation, ProgressBar
+from robot_learning.training.relabelling import relabeller
 from robot_learning.training.run_state import RunError, load_state, save_state
 
 ALGORITHMS = {"bc": BehaviourCloning}
@@ -109,10 +110,11 @@ def start_of(folder: str) -> Checkpoint | None:
 def _data(config: TrainConfig) -> Demonstrations:
     """What is learned from. Prior data alone is learned from as demonstrations are."""
     inputs = config.bc.input_keys(Dataset(config.dataset or config.prior[0]).image_keys)
+    judge = relabeller(config.relabel)
     if not config.dataset:
-        return load_prior(config.prior, inputs)
+        return load_prior(config.prior, inputs, judge)
     loaded = Demonstrations.load(Dataset(config.dataset), inputs, config.tasks, config.only_success)
-    return with_prior(with_play(loaded, config.play, inputs), config.prior, inputs)
+    return with_prior(with_play(loaded, config.play, inputs, judge or told_by_play), config.prior, inputs, judge)
 
 
 class _Loop:

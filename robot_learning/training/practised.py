@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.data import Dataset
 from robot_learning.data.metadata import INFO_PATH
@@ -25,13 +27,15 @@ class PractisedSuccesses:
         inputs: the streams to read; tasks: episodes of others are left out.
 
     Attributes:
-        episodes, frames: of all of practice so far. chosen: numbers of the episodes to learn from.
+        episodes, frames: of all of practice so far. chosen: numbers of the episodes to learn from. failed: of those that did not
+            succeed at their task.
     """
 
     def __init__(self, root: Path, inputs: Sequence[str], tasks: Sequence[str]) -> None:
         self.root, self.inputs, self.tasks = root, list(inputs), list(tasks)
         self.episodes = self.frames = 0
         self.chosen: list[int] = []
+        self.failed: list[int] = []
         self._seen = 0  # when the dataset's info was written last [ns]
         self._loaded: list[int] = []
         self._parts: list[Demonstrations] = []
@@ -50,7 +54,7 @@ class PractisedSuccesses:
             self._take(Dataset(self.root))
         else:
             self.episodes = self.frames = 0
-            self.chosen = []
+            self.chosen = self.failed = []
         self._seen = written
         return True
 
@@ -76,4 +80,5 @@ class PractisedSuccesses:
             for episode, (task, success) in enumerate(succeeded)
             if success and task in self.tasks and not dataset.episode_info(episode).get(DISCARDED)
         ]
+        self.failed = np.flatnonzero(~np.asarray(dataset.episode_success, bool)).tolist()
         self.episodes, self.frames = dataset.num_episodes, dataset.num_frames

@@ -14,32 +14,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
-import tyro
 
-from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.demonstrations import Demonstrations
-from robot_learning.algorithms.self_imitation import Exploration, Lingering, SelfImitationConfig
+from robot_learning.algorithms.self_imitation import Exploration, Lingering
 from robot_learning.contract import IMAGE_PREFIX
 from robot_learning.data import Dataset, DatasetWriter
-from robot_learning.envs import TASKS
 from robot_learning.policies import Checkpoint, ChunkPolicy, load_policy, read_checkpoint, save_checkpoint
-from robot_learning.training.clone_rounds import CloneRounds, lengths, load_demonstrations
-from robot_learning.training.config import begin_or_resume, read_as, read_config, save_plain
+from robot_learning.training.clone_rounds import CloneRounds, load_demonstrations
+from robot_learning.training.config import begin_or_resume, save_plain
 from robot_learning.training.interrupt import StopRequest
 from robot_learning.training.metrics import MetricsLog
 from robot_learning.training.offline import start_of
 from robot_learning.training.pausing import tell
 from robot_learning.training.practice_env import (
-    PLAYROOM,
-    Autonomy,
-    RobotAccess,
     contract_of,
     evaluate_between,
     find_wrapper,
@@ -54,63 +48,13 @@ from robot_learning.training.practice_env import (
 )
 from robot_learning.training.practice_schedule import Attempt
 from robot_learning.training.progress import Preparation, ProgressBar
+from robot_learning.training.relabelling import relabeller
 from robot_learning.training.reset_free import ResetFree
 from robot_learning.training.run_state import RunError
+from robot_learning.training.self_imitation_run import SelfImitationRun, read_run
 
 PRACTICE = "practice"
 RECENT = 20  # episodes that the success shown in the progress bar is taken over
-
-
-@dataclass(frozen=True)
-class SelfImitationRun:
-    """Everything that fixes a run; two runs with equal configs and data have equal episodes and weights."""
-
-    run: str = "runs/self_imitation"
-    """Folder of the run."""
-    algorithm: tyro.conf.Suppress[str] = "self_imitation"
-    """Name of the algorithm."""
-    start: tyro.conf.Suppress[str] = ""
-    """Checkpoint of a clone of the demonstrations that acts first; one is trained when empty."""
-    dataset: tuple[str, ...] = ()
-    """Folders of demonstrations (LeRobot v3)."""
-    play: tuple[str, ...] = ()
-    """Folders of play; attempts at the tasks that succeeded there are learned from like demonstrations."""
-    prior: tuple[str, ...] = ()
-    """Folders of prior data, play or demonstrations from elsewhere; what succeeded there, at any task, is part of each batch."""
-    pretrained: str = ""
-    """Run or checkpoint of a clone whose weights each training goes on from; empty: each begins anew."""
-    env: str = PLAYROOM
-    """Registered environment to practise in; robot_learning/Robot-v0 is a robot on ROS 2."""
-    robot: RobotAccess = field(default_factory=RobotAccess)
-    """With robot_learning/Robot-v0: how to reach the robot."""
-    autonomy: Annotated[Autonomy, tyro.conf.arg(name="")] = field(default_factory=Autonomy)
-    """Practice that nobody resets or judges."""
-    tasks: tuple[str, ...] = ("open_drawer",)
-    """Tasks to learn; on a robot any instruction. Several take turns."""
-    cameras: tuple[str, ...] = ("front", "wrist")
-    """Cameras to read with `--inputs images`."""
-    image_size: int = 96
-    """Height and width of their pictures [pixels]."""
-    online_steps: int = 20_000
-    """Steps of practice."""
-    seed: int = 0
-    """Seed of weights, batches, noise and starts."""
-    threads: int = 1
-    """Threads of torch."""
-    evaluate_every: int = 0
-    """Rounds between evaluations in the simulator, 0 for none."""
-    evaluate_episodes: int = 20
-    """Episodes of each task at each evaluation."""
-    evaluate_seed: int = 5000
-    """Seed of the first such episode; keep it away from the seeds of the final evaluation."""
-    evaluate_processes: int = 2
-    """Worker processes of an evaluation; 0: none but this one."""
-    settings: Annotated[SelfImitationConfig, tyro.conf.arg(name="")] = field(default_factory=SelfImitationConfig)
-    """Practice."""
-    bc: Annotated[BehaviourCloningConfig, tyro.conf.arg(name="")] = field(
-        default_factory=lambda: BehaviourCloningConfig(inputs="state", choose_inputs=True)
-    )
-    """The clone."""
 
 
 @dataclass(frozen=True)
@@ -121,53 +65,6 @@ class SelfImitationResult:
     online_steps: int
     finished: bool
     success: float | None
-
-
-def read_run(run: Path) -> SelfImitationRun:
-    """The config of a run (`RunError` if there is none)."""
-    config: SelfImitationRun = read_as(run, lambda data: SelfImitationRun)
-    return config
-
-
-def from_clone(base: Path, run: str, online_steps: int, env: str = PLAYROOM) -> SelfImitationRun:
-    """Practice of the clone that the run `base` of `robot-learning train bc` has made.
-
-    A clone that reads pictures is trained in each round for about as many steps as it was (`lengths`): they take long.
-
-    Raises:
-        RunError: it is another run, or a task of its data is none of the playroom's and `env` is no robot.
-    """
-    cloned = read_config(base)
-    if not cloned.dataset:
-        raise RunError(
-            f"{base} has learned from prior data alone, so nothing says which tasks to practise: clone demonstrations of them "
-            f"first (robot-learning train bc --dataset D --start {base} ...)"
-        )
-    dataset = Dataset(cloned.dataset)
-    wanted = cloned.tasks or tuple(sorted(set(dataset.episode_tasks)))
-    names = {task.instruction: name for name, task in TASKS.items()}
-    unknown = sorted(set(wanted) - set(names))
-    if unknown and not on_robot(env):
-        raise RunError(f"{base}: nothing tells whether {unknown} is done; practice knows {sorted(names)}")
-    settings = dataclasses.replace(SelfImitationConfig(), **(lengths(cloned) if cloned.bc.inputs == "images" else {}))
-    sizes = [dataset.features[key].shape[0] for key in dataset.image_keys]
-    return SelfImitationRun(
-        run=run,
-        start=str(base / "checkpoints" / "last"),
-        dataset=(cloned.dataset,),
-        play=cloned.play,
-        prior=cloned.prior,
-        pretrained=cloned.start,
-        env=env,
-        tasks=tuple(names.get(instruction, instruction) for instruction in wanted),
-        cameras=tuple(key.removeprefix(IMAGE_PREFIX) for key in dataset.image_keys),
-        image_size=sizes[0] if sizes else 96,
-        online_steps=online_steps,
-        seed=cloned.seed,
-        threads=cloned.threads,
-        settings=settings,
-        bc=cloned.bc,
-    )
 
 
 def practise(config: SelfImitationRun, resume: bool = False) -> SelfImitationResult:
@@ -211,8 +108,9 @@ class _Loop:
         self.contract = contract_of(env)
         self.instructions: list[str] = self.env.env.instructions  # type: ignore[attr-defined]
         self.inputs = config.bc.input_keys([IMAGE_PREFIX + camera for camera in config.cameras])
+        self.relabeller = relabeller(config.relabel)
         self.demonstrated = load_demonstrations(
-            config.dataset, config.play, self.inputs, self.instructions, config.prior
+            config.dataset, config.play, self.inputs, self.instructions, config.prior, self.relabeller
         )
         demonstrated = len(self.demonstrated) - self.demonstrated.prior
         pretrained = start_of(config.pretrained)
@@ -374,12 +272,14 @@ class _Loop:
 
     def _data(self, number: int) -> Demonstrations:
         """Demonstrations and successes up to the training of round `number`."""
-        until = self._practised_until(number)
-        if not any(self.successes[:until]):
-            return self.demonstrated
-        practised = Dataset(self.run / PRACTICE)
+        parts, until = [self.demonstrated], self._practised_until(number)
         chosen = [e for e in range(until) if self.successes[e]]
-        return Demonstrations.join([self.demonstrated, Demonstrations.load(practised, self.inputs, episodes=chosen)])
+        if chosen:
+            parts.append(Demonstrations.load(Dataset(self.run / PRACTICE), self.inputs, episodes=chosen))
+        if self.relabeller is not None and until > len(chosen):
+            failed = [e for e in range(until) if not self.successes[e]]
+            parts += self.relabeller.others(Dataset(self.run / PRACTICE), failed, self.inputs)
+        return Demonstrations.join(parts)
 
     def _keep(self, number: int, checkpoint: Checkpoint) -> None:
         """Evaluate if it is time to; the round's folder comes last, as it says that the round is done."""

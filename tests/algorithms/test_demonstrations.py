@@ -1,4 +1,5 @@
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from robot_learning.algorithms.demonstrations import (
     DemonstrationError,
     Demonstrations,
     load_play,
+    told_by_play,
     with_play,
     with_prior,
 )
@@ -128,20 +130,20 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def test_an_attempt_amid_play_ends_some_frames_after_its_success(play: Dataset) -> None:
-    data = load_play(play, [STATE], ["open"], linger=2)
+    data = load_play(play, [STATE], ["open"], partial(told_by_play, linger=2))
     assert data is not None
     np.testing.assert_allclose(data.actions[:6, 0], 0.01 * np.arange(6), atol=1e-6)
     assert data.ends.tolist() == [6] * 6 + [11] * 5
 
 
 def test_an_attempt_amid_play_ends_with_the_recording(play: Dataset) -> None:
-    data = load_play(play, [STATE], ["open"], linger=2)
+    data = load_play(play, [STATE], ["open"], partial(told_by_play, linger=2))
     assert data is not None
     np.testing.assert_allclose(data.actions[6:, 0], 0.01 * np.arange(16, 21), atol=1e-6)
 
 
 def test_pictures_of_play_belong_to_their_frames(play: Dataset) -> None:
-    data = load_play(play, [STATE, FRONT], ["open"], linger=0)
+    data = load_play(play, [STATE, FRONT], ["open"], partial(told_by_play, linger=0))
     assert data is not None
     expected = 10 * np.array([0, 1, 2, 3, 16, 17, 18, 19, 20])
     assert np.abs(data.images[FRONT].mean(axis=(1, 2, 3)) - expected).max() < 4  # video is lossy

@@ -31,7 +31,8 @@ from robot_learning.training.online import learn
 from robot_learning.training.practice_env import PLAYROOM, ROBOT, RobotAccess, make_practice_env
 from robot_learning.training.rl_config import RUNS, CalQLRun, RLConfig, continuing
 from robot_learning.training.run_state import RunError, load_state
-from robot_learning.training.self_imitation import SelfImitationRun, practise
+from robot_learning.training.self_imitation import practise
+from robot_learning.training.self_imitation_run import SelfImitationRun
 
 from .robot_stand_in import FRONT, TASK, LostError, RobotStandIn, demonstrate, robot  # noqa: F401  a fixture
 

@@ -26,7 +26,8 @@ from robot_learning.training.offline import train
 from robot_learning.training.practice_env import Autonomy
 from robot_learning.training.practice_schedule import ScheduleConfig
 from robot_learning.training.run_state import RunError
-from robot_learning.training.self_imitation import SelfImitationRun, from_clone, practise, read_run
+from robot_learning.training.self_imitation import practise
+from robot_learning.training.self_imitation_run import SelfImitationRun, from_clone, read_run
 
 CLONE = BehaviourCloningConfig(inputs="state", hidden=(32,), batch_size=16)
 PRACTICE = SelfImitationConfig(round_steps=200, gradient_steps=30, most_gradient_steps=60)
@@ -102,7 +103,8 @@ def test_an_interrupted_run_goes_on_to_the_very_same(
 RUN = """
 import sys
 from pathlib import Path
-from robot_learning.training.self_imitation import practise, read_run
+from robot_learning.training.self_imitation import practise
+from robot_learning.training.self_imitation_run import read_run
 practise(read_run(Path(sys.argv[1])), resume=True)
 """
 

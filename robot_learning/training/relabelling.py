@@ -1,0 +1,130 @@
+"""What was done in a recording, by a reward model's answers about its pictures, whatever somebody was trying there.
+
+Play whose attempts nobody judged becomes data of every task whose question the model knows, and an attempt of practice that did
+another task than its own is a success of that one. It is hindsight relabelling (Andrychowicz et al. 2017, arXiv 1707.01495) with
+questions for goals; RoboFuME (Yang et al. 2024, arXiv 2310.15145, section III) labels its prior data by its reward model too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from robot_learning.algorithms.demonstrations import Attempt, Demonstrations, cut_out
+from robot_learning.contract import IMAGE_PREFIX
+from robot_learning.data import Dataset
+from robot_learning.data.recording import HELD
+from robot_learning.envs.tasks import TASKS
+from robot_learning.rewards import RewardModel, load_reward
+from robot_learning.training.progress import ProgressBar
+from robot_learning.training.run_state import RunError
+
+CHUNK = 32  # pictures at a time
+LONGEST = 100  # an attempt began no more than this before it was done [frames]
+CERTAIN = 10  # so many frames of no say that a task is undone
+APART = 10  # what is done within this of something else is part of the same attempt [frames]
+
+
+class Relabeller:
+    """Finds what was done in recordings.
+
+    A task is done where its question is answered yes for `consecutive` frames in a row, after it was seen undone: that of the
+    task which undoes it was answered yes for as many, and its own no. Where the model does not know the other, no for `CERTAIN`
+    frames must do; an arm in front of the camera makes a model say no for a few. The attempt began where something else had been
+    done before it, `LONGEST` frames before at most, and goes on for `linger` frames.
+
+    Raises:
+        RunError: the model knows the question of no task.
+    """
+
+    def __init__(self, reward: RewardModel, consecutive: int = 2, linger: int = 5) -> None:
+        self.reward, self.consecutive, self.linger = reward, consecutive, linger
+        self._known: dict[tuple[Path, int], list[Attempt]] = {}
+        self.tasks = {
+            column: task for column, q in enumerate(reward.questions) for task in TASKS.values() if task.question == q
+        }
+        if not self.tasks:
+            raise RunError(
+                f"the reward model knows the question of no task, so it cannot relabel: {list(reward.questions)}"
+            )
+
+    def __call__(self, dataset: Dataset) -> list[Attempt]:
+        """All that was done in a dataset, in the order of its frames.
+
+        Raises:
+            RunError: a camera that the model looks through was not recorded.
+        """
+        found = []
+        with ProgressBar(f"relabel {dataset.root.name}", dataset.num_frames, "frames") as bar:
+            for episode in range(dataset.num_episodes):
+                found += self.episode(dataset, episode)
+                bar.update(int(dataset.episode_ranges[episode, 1]))
+        return found
+
+    def others(self, dataset: Dataset, episodes: Sequence[int], inputs: Sequence[str]) -> list[Demonstrations]:
+        """What was done in these episodes besides their own tasks, in at most one part; each is looked at once."""
+        found = []
+        for episode in episodes:
+            key = (dataset.root, episode)
+            if key not in self._known:
+                done = self.episode(dataset, episode)
+                self._known[key] = [each for each in done if each.task != dataset.episode_tasks[episode]]
+            found += self._known[key]
+        part = cut_out(dataset, inputs, found, without=HELD)
+        return [] if part is None else [part]
+
+    def episode(self, dataset: Dataset, episode: int) -> list[Attempt]:
+        """What was done in one episode."""
+        start, stop = map(int, dataset.episode_ranges[episode])
+        answers = self._answers(dataset, np.arange(start, stop))
+        yes = answers >= self.reward.threshold
+        columns, hits = {task.name: column for column, task in self.tasks.items()}, []
+        for column, task in self.tasks.items():
+            undone = columns.get(task.reverse or "")
+            if undone is None:
+                turns = _turns(yes[:, column], ~yes[:, column], self.consecutive, CERTAIN)
+            else:
+                alone = yes[:, column] & ~yes[:, undone]
+                turns = _turns(alone, yes[:, undone] & ~yes[:, column], self.consecutive, self.consecutive)
+            hits += [(frame, task.instruction) for frame in turns]
+        found, before = [], 0
+        for frame, instruction in sorted(hits):
+            before = max([before, *(at + 1 for at, _ in hits if at < frame - APART)])
+            begun = start + max(before, frame - LONGEST)
+            found.append(Attempt(begun, min(start + frame + 1 + self.linger, stop), instruction))
+        return found
+
+    def _answers(self, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+        """P(yes) `(N, Q)`."""
+        keys = [IMAGE_PREFIX + camera for camera in self.reward.cameras]
+        missing = sorted(set(keys) - set(dataset.image_keys))
+        if missing:
+            raise RunError(
+                f"{dataset.root}: the reward model looks through {missing}, recorded are {dataset.image_keys}"
+            )
+        parts = [
+            self.reward.probabilities(
+                {c: dataset.images(k, part) for c, k in zip(self.reward.cameras, keys, strict=True)}
+            )
+            for part in np.array_split(rows, max(1, -(-len(rows) // CHUNK)))
+        ]
+        return np.concatenate(parts)
+
+
+def relabeller(folder: str) -> Relabeller | None:
+    """With the reward model in a folder; None for an empty name. Raises as `load_reward` does."""
+    return Relabeller(load_reward(folder)) if folder else None
+
+
+def _turns(yes: np.ndarray, no: np.ndarray, ups: int, downs: int) -> Sequence[int]:
+    """The frames in which `ups` answers in a row had become yes, after `downs` of no in a row; each such no counts once."""
+    turns, up, down, armed = [], 0, 0, False
+    for frame, (is_yes, is_no) in enumerate(zip(yes, no, strict=True)):
+        up, down = (up + 1 if is_yes else 0), (down + 1 if is_no else 0)
+        armed = armed or down >= downs
+        if armed and up >= ups:
+            turns.append(frame)
+            armed = False
+    return turns
