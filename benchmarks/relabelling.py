@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args()
     relabeller, play = Relabeller(load_reward(args.reward)), Dataset(args.play)
-    tasks = {task.instruction for task in relabeller.tasks.values()}
+    tasks = {goal.instruction for goal in relabeller.goals}
     known = [done for done in told_by_play(play, linger=0) if done.task in tasks]
     true = [done for done in known if done.end - done.start > SHORTEST]
     found = [Attempt(start, end - relabeller.linger, task) for start, end, task in relabeller(play)]

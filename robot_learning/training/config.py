@@ -34,6 +34,8 @@ class TrainConfig:
     relabel: str = ""
     """Reward model that says what was done in play and prior data, at any task whose question it knows, whatever their own labels
     say."""
+    relabel_questions: tuple[str, ...] = ()
+    """For tasks that are none of the playroom's: "instruction = question", or "instruction = question | question if undone"."""
     start: str = ""
     """Run of `train bc`, or checkpoint of a clone, whose weights to go on from: one of hours of prior data, say."""
     run: str = "runs/bc"

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.demonstrations import Demonstrations
@@ -49,7 +50,8 @@ class ContinualConfig:
         start: checkpoint of a clone that acts first; practice: the dataset that grows.
         dataset, play, prior: folders of what was demonstrated, and of prior data; learned from in every round.
         pretrained: run or checkpoint of a clone whose weights each training goes on from; empty: each begins anew.
-        relabel: reward model that says what was done in play and prior data, and in failed practice besides its own task.
+        relabel: reward model that says what was done in play and prior data, and in failed practice besides its own task;
+            relabel_questions: of tasks that are none of the playroom's (`goals_of`).
         min_new_successes: so many new successes before the next training.
     """
 
@@ -61,6 +63,7 @@ class ContinualConfig:
     prior: tuple[str, ...] = ()
     pretrained: str = ""
     relabel: str = ""
+    relabel_questions: tuple[str, ...] = ()
     min_new_successes: int = 5
     seed: int = 0
     algorithm: str = ALGORITHM
@@ -116,7 +119,7 @@ def from_start(
     if checkpoint.config.get("algorithm") != "bc":
         raise RunError(f"{folder}: expected a clone (robot-learning train bc), found a policy of another kind")
     bc = from_plain(BehaviourCloningConfig, checkpoint.config["training"], str(folder / "config.json"))
-    settings, seed, pretrained, relabel = SelfImitationConfig(), 0, "", ""
+    settings, kept = SelfImitationConfig(), dict[str, Any]()
     if (base / FILE).is_file() and read_plain(base).get("algorithm") == "bc":
         cloned = read_config(base)
         dataset, play, prior = (
@@ -124,19 +127,22 @@ def from_start(
             play or cloned.play,
             prior or cloned.prior,
         )
-        seed, pretrained, relabel = cloned.seed, cloned.start, cloned.relabel
+        kept = {name: getattr(cloned, name) for name in ("seed", "relabel", "relabel_questions")}
+        kept["pretrained"] = cloned.start
         if bc.inputs == "images":  # its trainings are long enough as they are, and take long
             settings = dataclasses.replace(settings, **lengths(cloned))
     if not dataset:
         raise RunError(f"{folder} is in no run of `train bc`, so its demonstrations are unknown: name them (dataset)")
-    missing = [given for given in (*dataset, *play, *prior) if not Path(given).is_dir()]
+    used = (*dataset, *play, *prior, *filter(None, [kept.get("pretrained"), kept.get("relabel")]))
+    missing = [given for given in used if not Path(given).is_dir()]
     if missing:
         raise RunError(
-            f"{folder}: its demonstrations are not at {missing}, seen from {Path.cwd()}: name them (dataset, play, prior)"
+            f"{folder}: what it learned from is not at {missing}, seen from {Path.cwd()}: name the data (dataset, play, prior), "
+            "and put the models that it went on from, or relabelled with, where they were"
         )
     return ContinualConfig(
         run=str(run), start=str(folder), practice=str(run / "practice"), dataset=dataset, play=play, prior=prior,
-        pretrained=pretrained, relabel=relabel, seed=seed, settings=settings, bc=bc,
+        settings=settings, bc=bc, **kept,
     )  # fmt: skip
 
 
@@ -279,7 +285,7 @@ class ContinualLearner:
         if self._data is None:
             config = self.config
             self._tell(phase="reading the demonstrations")
-            judge = self._relabeller = relabeller(config.relabel)
+            judge = self._relabeller = relabeller(config.relabel, config.relabel_questions)
             data = load_demonstrations(config.dataset, config.play, self.inputs, self.start.tasks, config.prior, judge)
             data.contract.require(self.start.contract, f"checkpoint {config.start}")
             self._data, self.rounds.demonstrated = data, len(data) - data.prior

@@ -110,7 +110,7 @@ def start_of(folder: str) -> Checkpoint | None:
 def _data(config: TrainConfig) -> Demonstrations:
     """What is learned from. Prior data alone is learned from as demonstrations are."""
     inputs = config.bc.input_keys(Dataset(config.dataset or config.prior[0]).image_keys)
-    judge = relabeller(config.relabel)
+    judge = relabeller(config.relabel, config.relabel_questions)
     if not config.dataset:
         return load_prior(config.prior, inputs, judge)
     loaded = Demonstrations.load(Dataset(config.dataset), inputs, config.tasks, config.only_success)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,27 +28,63 @@ CERTAIN = 10  # so many frames of no say that a task is undone
 APART = 10  # what is done within this of something else is part of the same attempt [frames]
 
 
+class Goal(NamedTuple):
+    """What may be done: its instruction, the question whether it is, and the question whether it is undone ("": none)."""
+
+    instruction: str
+    question: str
+    undone: str = ""
+
+
+PLAYROOM = tuple(
+    Goal(task.instruction, task.question, TASKS[task.reverse].question if task.reverse else "")
+    for task in TASKS.values()
+)
+
+
+def goals_of(entries: Sequence[str]) -> tuple[Goal, ...]:
+    """Goals from entries "instruction = question" or "instruction = question | question whether it is undone".
+
+    Returns:
+        Those of the playroom without any.
+
+    Raises:
+        RunError: an entry is not of that form.
+    """
+    goals = []
+    for entry in entries:
+        instruction, _, questions = (part.strip() for part in entry.partition("="))
+        question, _, undone = (part.strip() for part in questions.partition("|"))
+        if not instruction or not question:
+            raise RunError(
+                f"--relabel-questions: expected 'instruction = question | question if undone', found {entry!r}"
+            )
+        goals.append(Goal(instruction, question, undone))
+    return tuple(goals) or PLAYROOM
+
+
 class Relabeller:
     """Finds what was done in recordings.
 
-    A task is done where its question is answered yes for `consecutive` frames in a row, after it was seen undone: that of the
-    task which undoes it was answered yes for as many, and its own no. Where the model does not know the other, no for `CERTAIN`
+    A task is done where its question is answered yes for `consecutive` frames in a row, after it was seen undone: the question
+    whether it is undone was answered yes for as many, and its own no. Where the model does not know that one, no for `CERTAIN`
     frames must do; an arm in front of the camera makes a model say no for a few. The attempt began where something else had been
     done before it, `LONGEST` frames before at most, and goes on for `linger` frames.
 
     Raises:
-        RunError: the model knows the question of no task.
+        RunError: the model knows the question of none of the `goals`.
     """
 
-    def __init__(self, reward: RewardModel, consecutive: int = 2, linger: int = 5) -> None:
+    def __init__(
+        self, reward: RewardModel, goals: Sequence[Goal] = PLAYROOM, consecutive: int = 2, linger: int = 5
+    ) -> None:
         self.reward, self.consecutive, self.linger = reward, consecutive, linger
         self._known: dict[tuple[Path, int], list[Attempt]] = {}
-        self.tasks = {
-            column: task for column, q in enumerate(reward.questions) for task in TASKS.values() if task.question == q
-        }
-        if not self.tasks:
+        self.goals = tuple(goal for goal in goals if goal.question in reward.questions)
+        if not self.goals:
             raise RunError(
-                f"the reward model knows the question of no task, so it cannot relabel: {list(reward.questions)}"
+                f"the reward model knows none of the questions {[goal.question for goal in goals]}, so it cannot relabel; known: "
+                f"{list(reward.questions)} (--relabel-questions 'instruction = question' for tasks of your own)"
             )
 
     def __call__(self, dataset: Dataset) -> list[Attempt]:
@@ -80,15 +117,15 @@ class Relabeller:
         start, stop = map(int, dataset.episode_ranges[episode])
         answers = self._answers(dataset, np.arange(start, stop))
         yes = answers >= self.reward.threshold
-        columns, hits = {task.name: column for column, task in self.tasks.items()}, []
-        for column, task in self.tasks.items():
-            undone = columns.get(task.reverse or "")
-            if undone is None:
-                turns = _turns(yes[:, column], ~yes[:, column], self.consecutive, CERTAIN)
+        columns, hits = {question: column for column, question in enumerate(self.reward.questions)}, []
+        for goal in self.goals:
+            done = yes[:, columns[goal.question]]
+            if goal.undone in columns:
+                undone = yes[:, columns[goal.undone]]
+                turns = _turns(done & ~undone, undone & ~done, self.consecutive, self.consecutive)
             else:
-                alone = yes[:, column] & ~yes[:, undone]
-                turns = _turns(alone, yes[:, undone] & ~yes[:, column], self.consecutive, self.consecutive)
-            hits += [(frame, task.instruction) for frame in turns]
+                turns = _turns(done, ~done, self.consecutive, CERTAIN)
+            hits += [(frame, goal.instruction) for frame in turns]
         found, before = [], 0
         for frame, instruction in sorted(hits):
             before = max([before, *(at + 1 for at, _ in hits if at < frame - APART)])
@@ -113,9 +150,13 @@ class Relabeller:
         return np.concatenate(parts)
 
 
-def relabeller(folder: str) -> Relabeller | None:
-    """With the reward model in a folder; None for an empty name. Raises as `load_reward` does."""
-    return Relabeller(load_reward(folder)) if folder else None
+def relabeller(folder: str, questions: Sequence[str] = ()) -> Relabeller | None:
+    """With the reward model in a folder, for the goals in `questions` (`goals_of`); None for an empty name.
+
+    Raises:
+        RunError: as `goals_of` and `Relabeller`; or as `load_reward` does.
+    """
+    return Relabeller(load_reward(folder), goals_of(questions)) if folder else None
 
 
 def _turns(yes: np.ndarray, no: np.ndarray, ups: int, downs: int) -> Sequence[int]:

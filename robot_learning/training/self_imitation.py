@@ -108,7 +108,7 @@ class _Loop:
         self.contract = contract_of(env)
         self.instructions: list[str] = self.env.env.instructions  # type: ignore[attr-defined]
         self.inputs = config.bc.input_keys([IMAGE_PREFIX + camera for camera in config.cameras])
-        self.relabeller = relabeller(config.relabel)
+        self.relabeller = relabeller(config.relabel, config.relabel_questions)
         self.demonstrated = load_demonstrations(
             config.dataset, config.play, self.inputs, self.instructions, config.prior, self.relabeller
         )

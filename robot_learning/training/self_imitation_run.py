@@ -39,6 +39,8 @@ class SelfImitationRun:
     relabel: str = ""
     """Reward model that says what was done in play and prior data, at any task whose question it knows, whatever their own labels
     say; practice that did another task than its own is learned from as that one's."""
+    relabel_questions: tuple[str, ...] = ()
+    """For tasks that are none of the playroom's: "instruction = question", or "instruction = question | question if undone"."""
     pretrained: str = ""
     """Run or checkpoint of a clone whose weights each training goes on from; empty: each begins anew."""
     env: str = PLAYROOM
@@ -110,6 +112,7 @@ def from_clone(base: Path, run: str, online_steps: int, env: str = PLAYROOM) -> 
         play=cloned.play,
         prior=cloned.prior,
         relabel=cloned.relabel,
+        relabel_questions=cloned.relabel_questions,
         pretrained=cloned.start,
         env=env,
         tasks=tuple(names.get(instruction, instruction) for instruction in wanted),

@@ -12,7 +12,7 @@ from robot_learning.data import Dataset, DatasetWriter
 from robot_learning.data.recording import HELD
 from robot_learning.data.schema import Feature
 from robot_learning.envs.tasks import TASKS
-from robot_learning.training.relabelling import CERTAIN, LONGEST, Relabeller
+from robot_learning.training.relabelling import CERTAIN, LONGEST, Goal, Relabeller, goals_of
 from robot_learning.training.run_state import RunError
 
 STATE, FRONT = "observation.state", "observation.images.front"
@@ -136,6 +136,20 @@ def test_a_camera_that_was_not_recorded_is_named(tmp_path: Path) -> None:
         found(tmp_path, reward)
 
 
-def test_a_model_that_knows_no_task_is_refused() -> None:
-    with pytest.raises(RunError, match="the question of no task"):
+def test_a_model_that_knows_no_question_is_refused_and_both_sides_named() -> None:
+    with pytest.raises(RunError, match=r"none of the questions .*drawer open.*known: \['is it tea time\?'\]"):
         Relabeller(Scripted(["is it tea time?"], [[1]]))
+
+
+def test_tasks_of_ones_own_are_found_by_their_questions(tmp_path: Path) -> None:
+    goals = goals_of(["make tea = is it tea time? | is it bedtime?"])
+    assert goals == (Goal("make tea", "is it tea time?", "is it bedtime?"),)
+    reward = Scripted(["is it bedtime?", "is it tea time?"], [(1, 0)] * 3 + [(0, 1)] * 3)
+    dataset = recorded(tmp_path / "play", 6, "do something")
+    assert [tuple(done) for done in Relabeller(reward, goals, linger=0)(dataset)] == [(0, 5, "make tea")]
+
+
+@pytest.mark.parametrize("entry", ["make tea", "= is it tea time?", "make tea ="])
+def test_an_entry_of_another_form_is_refused(entry: str) -> None:
+    with pytest.raises(RunError, match="expected 'instruction = question"):
+        goals_of([entry])
