@@ -118,7 +118,9 @@ def run(config: Config) -> int:
         )
         return INTERRUPTED
     console.print(f"Trained {_done(result)}. Policy: {result.run / 'checkpoints' / 'last'}")
-    if not isinstance(job, SelfImitation):
+    if isinstance(job.training, TrainConfig) and not job.training.dataset:
+        console.print(f"Go on from it: robot-learning train bc --dataset DEMONSTRATIONS --start {result.run} ...")
+    elif not isinstance(job, SelfImitation):
         console.print(f"Practise with it: robot-learning finetune {result.run}")
     return OK
 
