@@ -13,7 +13,7 @@ import argparse
 import json
 from pathlib import Path
 
-from robot_learning.algorithms.demonstrations import Attempt, told_by_play
+from robot_learning.algorithms.demonstrations import Achieved, told_by_play
 from robot_learning.data import Dataset
 from robot_learning.rewards import load_reward
 from robot_learning.training.intervals import wilson
@@ -33,7 +33,7 @@ def main() -> None:
     tasks = {goal.instruction for goal in relabeller.goals}
     known = [done for done in told_by_play(play, linger=0) if done.task in tasks]
     true = [done for done in known if done.end - done.start > SHORTEST]
-    found = [Attempt(start, end - relabeller.linger, task) for start, end, task in relabeller(play)]
+    found = [Achieved(start, end - relabeller.linger, task) for start, end, task in relabeller(play)]
     recalled, right = sum(_near(done, found) for done in true), sum(_near(done, known) for done in found)
     told = {
         "tasks": sorted(tasks),
@@ -51,7 +51,7 @@ def main() -> None:
         print("\n".join(f"{name}: {value}" for name, value in told.items()))
 
 
-def _near(done: Attempt, others: list[Attempt]) -> bool:
+def _near(done: Achieved, others: list[Achieved]) -> bool:
     return any(other.task == done.task and abs(other.end - done.end) <= NEAR for other in others)
 
 

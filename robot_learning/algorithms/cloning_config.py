@@ -11,7 +11,7 @@ from robot_learning.policies import Blending
 
 @dataclass(frozen=True)
 class BehaviourCloningConfig:
-    """Defaults are the recipe of the main job; docs/behaviour_cloning.md says why each was chosen."""
+    """docs/behaviour_cloning.md says why each default was chosen."""
 
     inputs: str = "images"
     """What the policy reads: "images" (cameras and observation.state) or "state" (no camera, environment_state instead)."""

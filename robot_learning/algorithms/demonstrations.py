@@ -131,7 +131,7 @@ class Demonstrations:
         return _read(dataset, contract, inputs, np.concatenate([r for r, _ in kept]), lengths, [t for _, t in kept])
 
 
-class Attempt(NamedTuple):
+class Achieved(NamedTuple):
     """Frames `start` to `end` (not included) of a dataset, in which `task` was done in the end."""
 
     start: int
@@ -139,11 +139,11 @@ class Attempt(NamedTuple):
     task: str
 
 
-Judge = Callable[[Dataset], Sequence[Attempt]]
+Judge = Callable[[Dataset], Sequence[Achieved]]
 """Says what was done in a dataset."""
 
 
-def told_by_play(dataset: Dataset, linger: int = 5) -> list[Attempt]:
+def told_by_play(dataset: Dataset, linger: int = 5) -> list[Achieved]:
     """The attempts amid play that succeeded, by its own labels: from where each was begun to `linger` frames after success.
 
     Raises:
@@ -159,12 +159,12 @@ def told_by_play(dataset: Dataset, linger: int = 5) -> list[Attempt]:
         hits = np.flatnonzero(solved[segment.start : segment.end])
         if segment.success and hits.size:
             end = min(segment.start + int(hits[0]) + 1 + linger, int(dataset.episode_ranges[segment.episode, 1]))
-            found.append(Attempt(segment.start, end, segment.task))
+            found.append(Achieved(segment.start, end, segment.task))
     return found
 
 
 def cut_out(
-    dataset: Dataset, inputs: Sequence[str], attempts: Sequence[Attempt], without: str = ""
+    dataset: Dataset, inputs: Sequence[str], attempts: Sequence[Achieved], without: str = ""
 ) -> Demonstrations | None:
     """These attempts as demonstrations, None without any; frames where the flag `without` is true are left out.
 

@@ -35,17 +35,18 @@ def load_demonstrations(
     tasks: Sequence[str],
     prior: Sequence[str] = (),
     judge: Judge | None = None,
+    is_generalist: bool = False,
 ) -> Demonstrations:
     """The successful demonstrations of `tasks` in all folders, what succeeded in `play`, and the `prior` data, as one set.
 
-    What succeeded in play and prior data is what the `judge` says, or else their own labels.
+    What succeeded in play and prior data is what the `judge` says, or else their own labels. `is_generalist`: the policy knows
+    tasks that nobody demonstrated here, as one with prior data does.
 
     Raises:
         DatasetError, ContractError, DemonstrationError: as `Demonstrations.load`, `with_play` and `with_prior`.
     """
     datasets = [Dataset(folder) for folder in folders]
-    # a policy with prior data knows tasks that nobody demonstrated here
-    known = {task for dataset in datasets for task in dataset.episode_tasks} if prior else set(tasks)
+    known = {task for dataset in datasets for task in dataset.episode_tasks} if prior or is_generalist else set(tasks)
     asked = [task for task in tasks if task in known]
     loaded = [Demonstrations.load(dataset, inputs, asked) for dataset in datasets]
     played = with_play(Demonstrations.join(loaded), play, inputs, judge or told_by_play)

@@ -286,7 +286,8 @@ class ContinualLearner:
             config = self.config
             self._tell(phase="reading the demonstrations")
             judge = self._relabeller = relabeller(config.relabel, config.relabel_questions)
-            data = load_demonstrations(config.dataset, config.play, self.inputs, self.start.tasks, config.prior, judge)
+            folders, known = (config.dataset, config.play, self.inputs), self.start.tasks
+            data = load_demonstrations(*folders, known, config.prior, judge, is_generalist=bool(config.pretrained))
             data.contract.require(self.start.contract, f"checkpoint {config.start}")
             self._data, self.rounds.demonstrated = data, len(data) - data.prior
             if stop.is_set():

@@ -81,15 +81,19 @@ def train(config: TrainConfig, resume: bool = False) -> TrainResult:
             "no data to learn from: name a folder of demonstrations (--dataset), or of prior data alone (--prior), or resume a "
             "run (--run R --resume)"
         )
+    if not config.dataset and (config.tasks or config.play):
+        raise RunError("of prior data alone everything is learned: --tasks and --play need demonstrations (--dataset)")
     torch.set_num_threads(config.threads)
-    data, start = _data(config), start_of(config.start)
+    data, saved = _data(config), load_state(run)
+    # a run that is gone on with has its normalisation and its tasks in its own policy, whatever became of the one it began with
+    start = start_of(str(run / LAST) if config.start and saved else config.start)
     if start is not None:
         data.contract.require(start.contract, f"the policy to go on from, {config.start}")
     run.mkdir(parents=True, exist_ok=True)
     if not started:
         config = _fit_time_limit(config, data, start)
         write_config(run, config)
-    return _Loop(config, run, data, load_state(run), start).go()
+    return _Loop(config, run, data, saved, start).go()
 
 
 def start_of(folder: str) -> Checkpoint | None:

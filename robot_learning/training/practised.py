@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.data import Dataset
 from robot_learning.data.metadata import INFO_PATH
@@ -54,7 +52,7 @@ class PractisedSuccesses:
             self._take(Dataset(self.root))
         else:
             self.episodes = self.frames = 0
-            self.chosen = self.failed = []
+            self.chosen, self.failed = [], []
         self._seen = written
         return True
 
@@ -74,11 +72,8 @@ class PractisedSuccesses:
         return self._parts
 
     def _take(self, dataset: Dataset) -> None:
-        succeeded = zip(dataset.episode_tasks, dataset.episode_success, strict=True)
-        self.chosen = [
-            episode
-            for episode, (task, success) in enumerate(succeeded)
-            if success and task in self.tasks and not dataset.episode_info(episode).get(DISCARDED)
-        ]
-        self.failed = np.flatnonzero(~np.asarray(dataset.episode_success, bool)).tolist()
+        self.chosen, self.failed = [], []
+        for episode, (task, success) in enumerate(zip(dataset.episode_tasks, dataset.episode_success, strict=True)):
+            if task in self.tasks and not dataset.episode_info(episode).get(DISCARDED):
+                (self.chosen if success else self.failed).append(episode)
         self.episodes, self.frames = dataset.num_episodes, dataset.num_frames

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from robot_learning.algorithms.demonstrations import Attempt, Demonstrations, cut_out
+from robot_learning.algorithms.demonstrations import Achieved, Demonstrations, cut_out
 from robot_learning.contract import IMAGE_PREFIX
 from robot_learning.data import Dataset
 from robot_learning.data.recording import HELD
@@ -79,7 +79,7 @@ class Relabeller:
         self, reward: RewardModel, goals: Sequence[Goal] = PLAYROOM, consecutive: int = 2, linger: int = 5
     ) -> None:
         self.reward, self.consecutive, self.linger = reward, consecutive, linger
-        self._known: dict[tuple[Path, int], list[Attempt]] = {}
+        self._known: dict[tuple[Path, int], list[Achieved]] = {}
         self.goals = tuple(goal for goal in goals if goal.question in reward.questions)
         if not self.goals:
             raise RunError(
@@ -87,7 +87,7 @@ class Relabeller:
                 f"{list(reward.questions)} (--relabel-questions 'instruction = question' for tasks of your own)"
             )
 
-    def __call__(self, dataset: Dataset) -> list[Attempt]:
+    def __call__(self, dataset: Dataset) -> list[Achieved]:
         """All that was done in a dataset, in the order of its frames.
 
         Raises:
@@ -112,7 +112,7 @@ class Relabeller:
         part = cut_out(dataset, inputs, found, without=HELD)
         return [] if part is None else [part]
 
-    def episode(self, dataset: Dataset, episode: int) -> list[Attempt]:
+    def episode(self, dataset: Dataset, episode: int) -> list[Achieved]:
         """What was done in one episode."""
         start, stop = map(int, dataset.episode_ranges[episode])
         answers = self._answers(dataset, np.arange(start, stop))
@@ -126,11 +126,11 @@ class Relabeller:
             else:
                 turns = _turns(done, ~done, self.consecutive, CERTAIN)
             hits += [(frame, goal.instruction) for frame in turns]
-        found, before = [], 0
+        found = []
         for frame, instruction in sorted(hits):
-            before = max([before, *(at + 1 for at, _ in hits if at < frame - APART)])
+            before = max((at + 1 for at, _ in hits if at < frame - APART), default=0)
             begun = start + max(before, frame - LONGEST)
-            found.append(Attempt(begun, min(start + frame + 1 + self.linger, stop), instruction))
+            found.append(Achieved(begun, min(start + frame + 1 + self.linger, stop), instruction))
         return found
 
     def _answers(self, dataset: Dataset, rows: np.ndarray) -> np.ndarray:

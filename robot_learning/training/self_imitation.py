@@ -272,13 +272,15 @@ class _Loop:
 
     def _data(self, number: int) -> Demonstrations:
         """Demonstrations and successes up to the training of round `number`."""
-        parts, until = [self.demonstrated], self._practised_until(number)
-        chosen = [e for e in range(until) if self.successes[e]]
-        if chosen:
-            parts.append(Demonstrations.load(Dataset(self.run / PRACTICE), self.inputs, episodes=chosen))
-        if self.relabeller is not None and until > len(chosen):
+        until = self._practised_until(number)
+        if not until:
+            return self.demonstrated
+        parts, practised = [self.demonstrated], Dataset(self.run / PRACTICE)
+        if chosen := [e for e in range(until) if self.successes[e]]:
+            parts.append(Demonstrations.load(practised, self.inputs, episodes=chosen))
+        if self.relabeller is not None:
             failed = [e for e in range(until) if not self.successes[e]]
-            parts += self.relabeller.others(Dataset(self.run / PRACTICE), failed, self.inputs)
+            parts += self.relabeller.others(practised, failed, self.inputs)
         return Demonstrations.join(parts)
 
     def _keep(self, number: int, checkpoint: Checkpoint) -> None:

@@ -22,6 +22,7 @@ from robot_learning.algorithms.self_imitation import SelfImitationConfig
 from robot_learning.data import Dataset
 from robot_learning.data.files import DatasetError
 from robot_learning.policies import load_policy, read_checkpoint
+from robot_learning.training import continual
 from robot_learning.training.clone_rounds import CloneRounds
 from robot_learning.training.collection import collect_demonstrations
 from robot_learning.training.config import TrainConfig
@@ -107,6 +108,38 @@ def test_each_round_goes_on_from_what_the_clone_went_on_from(doors: Path, tmp_pa
     policy = ContinualLearner(config).advance(RUNNING)
     before = read_checkpoint(pretrained / "checkpoints" / "last").weights
     assert policy is not None and all(torch.allclose(policy.weights[key], before[key], atol=1e-6) for key in before)
+
+
+def test_a_generalist_practises_what_was_demonstrated_here(doors: Path, tmp_path: Path) -> None:
+    elsewhere, general, run = tmp_path / "elsewhere", tmp_path / "general", tmp_path / "clone"
+    collect_demonstrations(elsewhere, {"open_sliding": 0}, episodes=1, cameras=())
+    train(TrainConfig(prior=(str(elsewhere),), run=str(general), steps=5, threads=1, bc=CLONE))
+    train(TrainConfig(dataset=str(doors), start=str(general), run=str(run), steps=5, threads=1, bc=CLONE))
+    config = dataclasses.replace(from_start(run, tmp_path / "run"), min_new_successes=1, settings=SHORT)
+    practise(Path(config.practice), doors, [True])
+    policy = ContinualLearner(config).advance(RUNNING)
+    assert policy is not None and policy.tasks == ["close the sliding door", "open the sliding door"]
+
+
+def test_a_round_learns_from_failures_that_did_another_task(
+    config: ContinualConfig, doors: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Everything:
+        def others(self, dataset: Dataset, episodes: list[int], inputs: list[str]) -> list[Demonstrations]:
+            asked.append(episodes)
+            return [Demonstrations.load(dataset, inputs, episodes=episodes)]
+
+    monkeypatch.setattr(continual, "relabeller", lambda folder, questions: Everything() if folder == "reward" else None)
+    monkeypatch.setattr(
+        continual, "load_demonstrations", lambda *given, **more: Demonstrations.load(Dataset(doors), given[2])
+    )
+    practise(Path(config.practice), doors, [True, False, True])
+    practise(Path(config.practice), doors, [False], discarded=True)
+    ContinualLearner(dataclasses.replace(config, relabel="reward")).advance(RUNNING)
+    (row,) = read_metrics(Path(config.run))
+    assert asked == [[1]] and row["train/frames"] == Dataset(doors).num_frames + 3 * 6
 
 
 def test_it_learns_what_was_carried_out_but_no_holds(config: ContinualConfig, doors: Path) -> None:

@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +31,11 @@ POINT = BehaviourCloningConfig(
 
 def weights(run: str | Path) -> dict[str, torch.Tensor]:
     return load_file(Path(run) / "checkpoints" / "last" / "weights.safetensors")
+
+
+def same_weights(one: str, other: str) -> bool:
+    expected, found = weights(one), weights(other)
+    return all(torch.equal(expected[key], found[key]) for key in expected)
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
@@ -67,8 +73,7 @@ def test_an_interrupted_run_resumes_to_the_very_same_weights(
         stop_at(patch, 12)
         assert train(config).finished is False
     assert train(config, resume=True).finished
-    expected, found = weights(straight.run), weights(config.run)
-    assert all(torch.equal(expected[key], found[key]) for key in expected)
+    assert same_weights(straight.run, config.run)
 
 
 def test_an_interrupted_run_logs_the_very_same_curve(
@@ -225,9 +230,9 @@ def test_a_run_that_went_on_from_another_resumes_to_the_very_same_weights(
     with monkeypatch.context() as patch:
         stop_at(patch, 12)
         train(config)
+    shutil.rmtree(pretrained)  # nothing of it is needed any more
     train(config, resume=True)
-    expected, found = weights(straight.run), weights(config.run)
-    assert all(torch.equal(expected[key], found[key]) for key in expected)
+    assert same_weights(straight.run, config.run)
 
 
 def test_what_is_no_clone_is_nothing_to_go_on_from(config: TrainConfig, pretrained: Path) -> None:
@@ -236,3 +241,9 @@ def test_what_is_no_clone_is_nothing_to_go_on_from(config: TrainConfig, pretrain
     save_checkpoint(last, dataclasses.replace(other, config={**other.config, "algorithm": "cal_ql"}))
     with pytest.raises(RunError, match="expected a clone to go on from"):
         train(dataclasses.replace(config, start=str(last)))
+
+
+@pytest.mark.parametrize("given", [{"tasks": ("reach",)}, {"play": ("somewhere",)}])
+def test_of_prior_data_alone_nothing_is_left_out_silently(config: TrainConfig, given: dict[str, tuple[str]]) -> None:
+    with pytest.raises(RunError, match="need demonstrations"):
+        train(dataclasses.replace(config, dataset="", prior=(config.dataset,), **given))

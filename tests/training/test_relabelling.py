@@ -1,19 +1,27 @@
 """What a reward model says was done in a recording."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.demonstrations import DemonstrationError, load_prior
 from robot_learning.contract import Contract
 from robot_learning.data import Dataset, DatasetWriter
 from robot_learning.data.recording import HELD
 from robot_learning.data.schema import Feature
 from robot_learning.envs.tasks import TASKS
+from robot_learning.policies import read_checkpoint
+from robot_learning.training import relabelling
+from robot_learning.training.config import TrainConfig, write_config
+from robot_learning.training.continual import from_start
+from robot_learning.training.offline import train
 from robot_learning.training.relabelling import CERTAIN, LONGEST, Goal, Relabeller, goals_of
 from robot_learning.training.run_state import RunError
+from robot_learning.training.self_imitation_run import from_clone
 
 STATE, FRONT = "observation.state", "observation.images.front"
 OPEN, CLOSE, IN = (TASKS[name] for name in ("open_drawer", "close_drawer", "sweep_object"))
@@ -153,3 +161,30 @@ def test_tasks_of_ones_own_are_found_by_their_questions(tmp_path: Path) -> None:
 def test_an_entry_of_another_form_is_refused(entry: str) -> None:
     with pytest.raises(RunError, match="expected 'instruction = question"):
         goals_of([entry])
+
+
+def test_training_learns_what_the_model_says_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded(tmp_path / "play", 11, "do something")
+    monkeypatch.setattr(relabelling, "load_reward", lambda folder: {"reward": pair("ccc---ooooo")}[folder])
+    small = BehaviourCloningConfig(
+        inputs="images", channels=(4, 4), kernels=(3, 3), strides=(2, 1), hidden=(8,), batch_size=4
+    )
+    run = str(tmp_path / "run")
+    train(TrainConfig(prior=(str(tmp_path / "play"),), relabel="reward", run=run, steps=1, threads=1, bc=small))
+    assert read_checkpoint(tmp_path / "run" / "checkpoints" / "last").tasks == [OPEN.instruction]
+
+
+def test_practice_goes_on_relabelling_as_the_clone_did(tmp_path: Path) -> None:
+    data, reward = recorded(tmp_path / "data", 6, OPEN.instruction).root, tmp_path / "reward"
+    reward.mkdir()
+    bc = BehaviourCloningConfig(
+        inputs="images", channels=(4, 4), kernels=(3, 3), strides=(2, 1), hidden=(8,), batch_size=4
+    )
+    clone = TrainConfig(dataset=str(data), run=str(tmp_path / "clone"), only_success=False, steps=1, threads=1, bc=bc)
+    train(clone)
+    entries = ("make tea = is it tea time?",)
+    write_config(tmp_path / "clone", dataclasses.replace(clone, relabel=str(reward), relabel_questions=entries))
+    alone, beside = from_clone(tmp_path / "clone", "run", 10), from_start(tmp_path / "clone", tmp_path / "run")
+    assert (
+        (alone.relabel, alone.relabel_questions) == (beside.relabel, beside.relabel_questions) == (str(reward), entries)
+    )
