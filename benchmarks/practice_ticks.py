@@ -5,7 +5,8 @@
 Goes on with a copy of the practice of a finished `robot-learning demo`, so that there are successes to train on, and listens to
 what the safety gate sends to the controllers while the policy acts. A tick is late when it comes more than 20 ms after its beat:
 more than 120 ms after the tick before, for a rate of 10 Hz, by the wall clock of the listener. Ticks are counted apart by
-whether the learner was at work then.
+whether the learner was at work then. With `--run FOLDER` practice begins anew there, with the policy that the job's practice
+began with, and is kept: its diary, its policies, and the ticks (`ticks.npy`: arrival [s], whether the learner trained).
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def measure(args: argparse.Namespace, run: Path) -> dict[str, Any]:
     """Run the graph on a copy of the job's practice and listen."""
     words = [sys.executable, "-m", "robot_learning.commands.main", "up", "practice", f"run:={run}", "bags:=false"]
     words += [
-        f"checkpoint:={args.job / 'clone'}",
+        f"checkpoint:={begins if (begins := args.job / 'pretrain').exists() else args.job / 'clone'}",
         f"reward:={args.job / 'reward'}",
         f"furniture:={args.furniture}",
         "steps:=1000000",
@@ -79,6 +80,7 @@ def measure(args: argparse.Namespace, run: Path) -> dict[str, Any]:
         graph.wait()
         node.destroy_node()
         rclpy.shutdown()
+    np.save(run / "ticks.npy", np.array(listener.ticks, float))
     if not listener.ticks:
         sys.exit(f"the policy never acted; see {run / 'ticks.log'}")
     return summary(listener.ticks, args.rate)
@@ -102,14 +104,19 @@ def main() -> None:
     parser.add_argument(
         "--job", type=Path, default=Path("runs/demo"), help="folder of a finished `robot-learning demo`"
     )
+    parser.add_argument("--run", type=Path, help="practise anew in this folder, and keep it")
     parser.add_argument("--furniture", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=180.0)
     parser.add_argument("--rate", type=float, default=10.0, help="of the contract [Hz]")
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        shutil.copytree(args.job / "practice", Path(temporary) / "run")
-        told = measure(args, Path(temporary) / "run")
+    if args.run:
+        args.run.mkdir(parents=True)
+        told = measure(args, args.run)
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            shutil.copytree(args.job / "practice", Path(temporary) / "run")
+            told = measure(args, Path(temporary) / "run")
     print(
         f"{told['ticks']} ticks, {told['while_training']} of them while the learner trained: "
         f"{told['late_share']:.1%} late by more than {1e3 * LATE:.0f} ms; gaps {told['gap_ms_p50']:.0f} ms at the median, "
