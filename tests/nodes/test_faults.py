@@ -2,7 +2,6 @@
 
 import re
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -235,18 +234,10 @@ def test_disk_nearly_full_while_recording(graph, tmp_path: Path) -> None:
         running.until_acting()
 
 
-def test_disk_refuses_while_recording(graph, monkeypatch) -> None:
+def test_disk_refuses_while_recording(graph) -> None:
     """Where no disk can be mounted: a limit on the size of files stands in for a full one, write() fails alike."""
-    plain = subprocess.Popen
-
-    def small_files(command, **options):
-        if any("recorder" in part for part in command):
-            limit = (300_000, 300_000)
-            options["preexec_fn"] = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        return plain(command, **options)
-
-    monkeypatch.setattr(subprocess, "Popen", small_files)
     running = recording(graph)
+    resource.prlimit(running.recorder.pid, resource.RLIMIT_FSIZE, (300_000, 300_000))
     running.until_holding("recorder")
     commands = len(running.commands)
     graph.spin(1.0)
