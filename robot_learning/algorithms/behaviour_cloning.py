@@ -94,6 +94,7 @@ class BehaviourCloning:
         self.vectors = {k: self.normalizer.normalize(k, v)[:, self.selected[k]] for k, v in data.vectors.items()}
         torch.manual_seed(seed)
         self.network = VisuomotorNetwork(self._spec()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.train_in_bfloat16(config.in_bfloat16)
         self.average = VisuomotorNetwork(self._spec()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if start is not None:
             begin_with(self.network, start, data.tasks, config.displacements)

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from robot_learning.contract import ENVIRONMENT_STATE, STATE
+from robot_learning.networks.encoders import multiplies_bfloat16
 from robot_learning.policies import Blending
 
 
@@ -42,6 +43,9 @@ class BehaviourCloningConfig:
     are computed once: a tenth of the cost of a step)."""
     views: int = 4
     """Augmented views of each frame whose maps are kept, with "frozen"."""
+    precision: str = "auto"
+    """Of an encoder of its own in training: "float32", "bfloat16" (its convolutions), or "auto": "bfloat16" where this processor
+    multiplies such numbers, which is nearly twice as fast. Acting is in float32."""
     channels: tuple[int, ...] = (16, 32, 32)
     """Channels of the convolutions; the last is the number of keypoints per camera."""
     kernels: tuple[int, ...] = (5, 3, 3)
@@ -72,8 +76,15 @@ class BehaviourCloningConfig:
     def __post_init__(self) -> None:
         if self.encoder not in ("trained", "frozen"):
             raise ValueError(f"unknown encoder {self.encoder!r}; valid: ['trained', 'frozen']")
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise ValueError(f"unknown precision {self.precision!r}; valid: ['auto', 'float32', 'bfloat16']")
         if not 0.0 <= self.prior_share <= 1.0:
             raise ValueError(f"prior_share: expected 0 to 1, found {self.prior_share}")
+
+    @property
+    def in_bfloat16(self) -> bool:
+        """Whether convolutions are trained in bfloat16 on this machine."""
+        return self.precision == "bfloat16" or (self.precision == "auto" and multiplies_bfloat16())
 
     def input_keys(self, cameras: list[str]) -> list[str]:
         """The streams the policy reads, given the keys of the `cameras` there are."""

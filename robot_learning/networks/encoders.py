@@ -10,6 +10,12 @@ from torch import Tensor, nn
 from robot_learning.networks.efficientnet import CHANNELS, STRIDE
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for it; without, bfloat16 is slower than float32."""
+    known = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(supported() for supported in known if supported is not None)
+
+
 class SpatialSoftmax(nn.Module):
     """Expected image coordinates of each channel (Finn et al. 2016, "Deep Spatial Autoencoders").
 
@@ -25,16 +31,20 @@ class SpatialSoftmax(nn.Module):
         self.log_temperature = nn.Parameter(torch.zeros(()))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Keypoints `(B, 2 C)` of the maps `(B, C, H, W)`."""
-        attention = (features.flatten(2) / self.log_temperature.exp()).softmax(dim=-1)  # (B, C, H W)
-        points: Tensor = attention @ self.grid  # (B, C, 2)
-        return points.transpose(1, 2).flatten(1)
+        """Keypoints `(B, 2 C)` of the maps `(B, C, H, W)`; of maps in channels-last memory nothing is copied, backward neither."""
+        places = features.permute(0, 2, 3, 1).flatten(1, 2)  # (B, H W, C)
+        attention = (places * torch.exp(-self.log_temperature)).softmax(dim=1)
+        points: Tensor = self.grid.T.expand(len(places), -1, -1) @ attention  # (B, 2, C)
+        return points.flatten(1)
 
 
 class SpatialSoftmaxCNN(nn.Module):
     """Convolutions, FiLM by the task (Perez et al. 2018), then one keypoint per output channel.
 
     No normalisation layers: they cost as much as the convolutions on a CPU, and three or four layers train without.
+
+    Attributes:
+        in_bfloat16: train the convolutions in bfloat16, weights and keypoints in float32; acting is in float32 all the same.
 
     Args:
         size: `(height, width)` of the images it will see [pixels].
@@ -68,19 +78,24 @@ class SpatialSoftmaxCNN(nn.Module):
         self.film = nn.Linear(condition, 2 * channels[-2]) if condition else None
         self.keypoints = SpatialSoftmax(h, w)
         self.features = 2 * width
+        self.in_bfloat16 = False
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Features `(B, features)` of images `(B, 3, H, W)` given the condition `(B, condition)`."""
-        maps = images
-        for layer in self.convolutions[:-2]:
-            maps = torch.relu(layer(maps))
-        maps = self.convolutions[-2](maps)
-        if self.film is not None and condition is not None:
-            # not after the last layer: the softmax over space would cancel the shift
-            scale, shift = self.film(condition)[:, :, None, None].chunk(2, dim=1)
-            maps = maps * (1 + scale) + shift
-        maps = self.convolutions[-1](torch.relu(maps))
-        features: Tensor = self.keypoints(maps)
+        film = (
+            None if self.film is None or condition is None else self.film(condition)[:, :, None, None].chunk(2, dim=1)
+        )
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.in_bfloat16 and self.training):
+            maps = images
+            for layer in self.convolutions[:-2]:
+                maps = torch.relu(layer(maps))
+            maps = self.convolutions[-2](maps)
+            if film is not None:
+                # not after the last layer: the softmax over space would cancel the shift
+                scale, shift = (part.to(maps.dtype) for part in film)
+                maps = maps * (1 + scale) + shift
+            maps = self.convolutions[-1](torch.relu(maps))
+        features: Tensor = self.keypoints(maps.float())
         return features
 
 

@@ -76,6 +76,12 @@ class VisuomotorNetwork(nn.Module):
             return FrozenKeypoints(spec.image_size, spec.task_embedding)
         return SpatialSoftmaxCNN(spec.image_size, spec.channels, spec.kernels, spec.strides, spec.task_embedding)
 
+    def train_in_bfloat16(self, wanted: bool) -> None:
+        """How the convolutions of encoders of its own are trained."""
+        for encoder in self.encoders:
+            if isinstance(encoder, SpatialSoftmaxCNN):
+                encoder.in_bfloat16 = wanted
+
     def maps(self, images: Tensor) -> Tensor:
         """What an encoder reads: the frozen network's maps of images `(B, 3, H, W)`, or the images themselves."""
         return self._frozen[0].maps(images) if self._frozen and images.shape[1] == 3 else images

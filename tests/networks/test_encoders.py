@@ -37,3 +37,33 @@ def test_the_condition_changes_what_the_cnn_looks_at() -> None:
 def test_cnn_refuses_lists_that_disagree() -> None:
     with pytest.raises(ValueError, match="2 kernels"):
         SpatialSoftmaxCNN((16, 16), channels=(4, 4, 4), kernels=(3, 3), strides=(1, 1, 1))
+
+
+def trained_and_acting(in_bfloat16: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of an encoder in training, and of the same when it acts."""
+    torch.manual_seed(0)
+    encoder = SpatialSoftmaxCNN((16, 16), channels=(4, 4), kernels=(3, 3), strides=(1, 1), condition=2)
+    encoder.in_bfloat16 = in_bfloat16
+    image, condition = torch.randn(2, 3, 16, 16), torch.randn(2, 2)
+    return encoder.train()(image, condition), encoder.eval()(image, condition)
+
+
+def test_in_bfloat16_the_cnn_says_nearly_the_same() -> None:
+    trained, acting = trained_and_acting(True)
+    torch.testing.assert_close(trained, acting, rtol=0.0, atol=0.02)
+
+
+def test_bfloat16_is_for_training_alone() -> None:
+    torch.testing.assert_close(trained_and_acting(True)[1], trained_and_acting(False)[1], rtol=0.0, atol=0.0)
+
+
+def test_bfloat16_is_used_where_it_is_wanted() -> None:
+    assert not torch.equal(*trained_and_acting(True)) and torch.equal(*trained_and_acting(False))
+
+
+@pytest.mark.parametrize("in_bfloat16", [False, True])
+def test_the_cnn_learns_in_float32(in_bfloat16: bool) -> None:
+    encoder = SpatialSoftmaxCNN((16, 16), channels=(4, 4), kernels=(3, 3), strides=(1, 1))
+    encoder.in_bfloat16 = in_bfloat16
+    encoder(torch.randn(2, 3, 16, 16)).sum().backward()
+    assert {parameter.grad.dtype for parameter in encoder.parameters()} == {torch.float32}
