@@ -178,3 +178,14 @@ def test_a_share_that_is_none_is_refused() -> None:
 def test_an_unknown_encoder_is_refused() -> None:
     with pytest.raises(ValueError, match="frozen"):
         BehaviourCloningConfig(encoder="resnet")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_its_own_encoders_are_trained_as_precision_says(data: Demonstrations, precision: str) -> None:
+    encoders = make(data, precision=precision).network.encoders
+    assert {encoder.in_bfloat16 for encoder in encoders} == {precision == "bfloat16"}
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown precision 'float16'"):
+        BehaviourCloningConfig(precision="float16")
