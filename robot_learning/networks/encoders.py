@@ -31,7 +31,7 @@ class SpatialSoftmax(nn.Module):
         self.log_temperature = nn.Parameter(torch.zeros(()))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Keypoints `(B, 2 C)` of the maps `(B, C, H, W)`; of maps in channels-last memory nothing is copied, backward neither."""
+        """Keypoints `(B, 2 C)` of the maps `(B, C, H, W)`; of maps in channels-last memory nothing is copied."""
         places = features.permute(0, 2, 3, 1).flatten(1, 2)  # (B, H W, C)
         attention = (places * torch.exp(-self.log_temperature)).softmax(dim=1)
         points: Tensor = self.grid.T.expand(len(places), -1, -1) @ attention  # (B, 2, C)
