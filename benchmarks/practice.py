@@ -40,7 +40,6 @@ from reward_quality import PAIRS
 
 from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.contract import STATE
-from robot_learning.control.retries import RetryPlan
 from robot_learning.data import Dataset
 from robot_learning.policies import Retrying, load_policy
 from robot_learning.rewards import EmbeddedConfig
@@ -202,8 +201,7 @@ def tries_again(policy: Path, data: Path) -> Retrying:
     """The policy with retries; all of them know the same of how long an attempt takes, that of the demonstrations."""
     clone = load_policy(policy)
     shown = Demonstrations.load(Dataset(data), [STATE])
-    tasks = [shown.tasks[index] for index in shown.task_of]
-    clone.retry_plan = RetryPlan.of(shown.contract, shown.vectors[STATE], shown.ends, tasks)
+    clone.retry_plan = shown.retry_plan()
     return Retrying(clone)
 
 

@@ -29,8 +29,6 @@ from robot_learning.algorithms.input_selection import (
     unheard,
 )
 from robot_learning.algorithms.warm_start import begin_with
-from robot_learning.contract import STATE
-from robot_learning.control.retries import RetryPlan
 from robot_learning.networks.augmentation import centre_crop, colour_jitter, random_crop, to_float
 from robot_learning.networks.visuomotor import VisuomotorNetwork, VisuomotorSpec
 from robot_learning.policies import Checkpoint, Normalizer
@@ -281,13 +279,14 @@ class BehaviourCloning:
 
     def checkpoint(self, facts: dict[str, Any], success: list[str]) -> Checkpoint:
         """The policy so far: the averaged weights with all they need to act."""
+        retry = self.data.retry_plan()
         config = {
             "algorithm": "bc",
             "network": self.average.spec.to_dict(),
             "selected": self.selected,
             "displacements": self.config.displacements,
             "blending": dataclasses.asdict(self.config.blending),
-            "retry": self._retry_plan(),
+            "retry": None if retry is None else retry.to_dict(),
             "training": dataclasses.asdict(self.config),
         }
         return Checkpoint(
@@ -300,15 +299,6 @@ class BehaviourCloning:
             facts=facts,
             success=success,
         )
-
-    def _retry_plan(self) -> dict[str, Any] | None:
-        """How long attempts take and where they begin, by the data of this desk; plain data."""
-        data, own = self.data, slice(self.data.prior, None)
-        if STATE not in data.vectors:
-            return None
-        tasks = [data.tasks[index] for index in data.task_of[own]]
-        plan = RetryPlan.of(data.contract, data.vectors[STATE][own], data.ends[own] - data.prior, tasks)
-        return None if plan is None else plan.to_dict()
 
 
 _SHARED = ("horizon", "channels", "kernels", "strides", "hidden", "dropout", "head", "components", "encoder")

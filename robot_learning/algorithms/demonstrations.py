@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from robot_learning.contract import IMAGE_PREFIX, Contract
+from robot_learning.contract import IMAGE_PREFIX, STATE, Contract
+from robot_learning.control.retries import RetryPlan
 from robot_learning.data import Dataset
 from robot_learning.errors import UserError
 
@@ -66,6 +67,15 @@ class Demonstrations:
                 raise DemonstrationError(f"cannot hold out {held_out} of {len(ends)} episodes of {self.tasks[task]!r}")
             validation |= np.isin(self.ends, ends[len(ends) - held_out :])
         return np.flatnonzero(~validation), np.flatnonzero(validation)
+
+    def retry_plan(self) -> RetryPlan | None:
+        """How long attempts take and where they begin, by the data of this desk; None where the robot's state does not tell."""
+        if STATE not in self.vectors:
+            return None
+        tasks = [self.tasks[index] for index in self.task_of[self.prior :]]
+        return RetryPlan.of(
+            self.contract, self.vectors[STATE][self.prior :], self.ends[self.prior :] - self.prior, tasks
+        )
 
     def naming(self, tasks: Sequence[str]) -> Demonstrations:
         """The same, naming these tasks besides its own: those that another policy knows."""

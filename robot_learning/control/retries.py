@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from robot_learning.contract import STATE, Contract
-from robot_learning.control.homing import Home
+from robot_learning.control.homing import Home, Place
 from robot_learning.control.tool_pose import TOOL, tool_pose
 
 ACTION = ("dx", "dy", "dz", "dyaw", "gripper")
@@ -31,7 +31,7 @@ class RetryPlan:
     """How long an attempt at each task may take [control ticks], and where attempts begin: x, y, z [m] and yaw [rad]."""
 
     ticks: dict[str, int]
-    starts: tuple[tuple[float, float, float, float], ...]
+    starts: tuple[Place, ...]
 
     @staticmethod
     def of(contract: Contract, states: np.ndarray, ends: np.ndarray, tasks: Sequence[str]) -> RetryPlan | None:

@@ -8,14 +8,13 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from robot_learning.control.homing import Home
+from robot_learning.control.homing import Homes
 from robot_learning.envs.playroom import Playroom
 from robot_learning.envs.playroom_env import PlayroomEnv
 from robot_learning.envs.scene import SceneError
 
 SCENE = mujoco.mjtState.mjSTATE_INTEGRATION
 HOMING_TICKS = 60
-HOME = (0.40, 0.0, 0.24)  # tool centre point, gripper open [m]
 
 
 class ResetFreePlayroomEnv(PlayroomEnv):
@@ -26,12 +25,16 @@ class ResetFreePlayroomEnv(PlayroomEnv):
     `reset()`, and when asked for by `reset(options={"full_reset": True})`, which is what a person would have to do:
     it is counted in `info["interventions"]`. `options={"task": name}` or `set_task` changes the task in either case.
 
-    `reset(seed=...)` seeds full resets and the small scatter of the home pose; it does not cause a full reset.
+    `reset(seed=...)` seeds full resets and the choice of the home; it does not cause a full reset.
+
+    Attributes:
+        homes: where `reset` takes the tool.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.interventions = 0
+        self.homes = Homes()
         self._begun = False
 
     def reset(
@@ -54,7 +57,7 @@ class ResetFreePlayroomEnv(PlayroomEnv):
     def go_home(self) -> None:
         """Open the gripper, rise, and drive above the desk; every motion is a bounded action, from where the arm is."""
         self.room.controller.reset(self.room.joints, self.room.gripper)
-        for action in homing(self.room, self.np_random):
+        for action in homing(self.room, self.homes, self.np_random):
             self.room.step(action)
 
     def scene(self) -> np.ndarray:
@@ -83,9 +86,9 @@ class ResetFreePlayroomEnv(PlayroomEnv):
         return {**super().info(), "interventions": self.interventions}
 
 
-def homing(room: Playroom, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Actions `(5,)` that open the gripper, lift the hand and drive it above the desk; carry out each before the next."""
-    scale, home = np.array(room.contract.action.scale), Home(HOME).scattered(rng)
+def homing(room: Playroom, homes: Homes, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Actions `(5,)` that open the gripper, lift the hand and drive it home; carry out each before the next."""
+    scale, home = np.array(room.contract.action.scale), homes.draw(rng)
     for _ in range(HOMING_TICKS):
         action = home.action(room.tcp, room.tcp_yaw, scale)
         if action is None:

@@ -275,13 +275,9 @@ def _practice_nodes(values: Values) -> list[Process]:
         "trigger": "frames" if simulated and _flag(values["lockstep"]) else "timer",
         "explore": _number(values, "explore"),
     }
-    practice: dict[str, Value] = {
-        "run": run,
-        "tasks": tasks,
-        "steps": _number(values, "steps", int),
-        "episode_ticks": _number(values, "episode_ticks", int),
-        "seed": _number(values, "seed", int) if simulated else 0,
-    }
+    practice: dict[str, Value] = {"run": run, "checkpoint": start, "tasks": tasks}
+    practice |= {name: _number(values, name, int) for name in ("steps", "episode_ticks")}
+    practice["seed"] = _number(values, "seed", int) if simulated else 0
     if simulated:
         practice |= {"help_service": "sim_robot/reset", "truth_topic": "sim_robot/success"}
     values = {**values, "task": "", "dataset": os.path.join(run, "practice"), "environment_state": NO}

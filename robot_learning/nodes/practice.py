@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from std_msgs.msg import String
 
-from robot_learning.control.homing import SPREAD, Home
 from robot_learning.envs.tasks import instruction_of
 from robot_learning.errors import UserError
 from robot_learning.nodes.base import ERROR, OK, SECOND, WARN, NodeConfig, RobotNode, latched
 from robot_learning.nodes.judging.questions import questions_of
 from robot_learning.nodes.parameters import ParameterError
 from robot_learning.nodes.practising.arm import SOURCE, Arm
+from robot_learning.nodes.practising.homes import homes_of
 from robot_learning.nodes.practising.senses import Names, NotYetError, Senses, Stopped
 from robot_learning.nodes.running import run_to_end
 from robot_learning.nodes.service_calls import AGAIN, ServiceError, TriggerCaller
@@ -58,10 +58,12 @@ class Config(NodeConfig):
     """Control ticks that an episode goes on after success: a clone of one that ends at the threshold stops just before it."""
     confirm: bool = True
     """A success that is gone before the episode ends is none, as the next task is to undo it; false: the first sight counts."""
-    home: tuple[float, ...] = (0.40, 0.0, 0.24)
-    """Where the tool goes between episodes, in base [m]."""
-    spread: tuple[float, ...] = SPREAD
-    """Half ranges about home of where episodes begin [m]: a policy learns in practice from where its episodes begin."""
+    checkpoint: str = ""
+    """What acts first; it knows where its demonstrations began."""
+    home: tuple[float, ...] = ()
+    """Where the tool goes between episodes, in base [m]; empty: to where demonstrations of `checkpoint` began, one at a time."""
+    spread: tuple[float, ...] = ()
+    """Half ranges about it of where episodes begin [m]; empty: 0.1, 0.2, 0.06, or 0.03, 0.03, 0.02 about a demonstration's."""
     retries: int = 2
     """Failures in a row at one task after which the next has its turn."""
     stir_after: int = 4
@@ -109,17 +111,18 @@ class Practice(RobotNode[Config]):
         if not config.run:
             raise ParameterError("practice: the parameter run is empty; give it the folder of the run")
         if (
-            len(config.home) != 3
-            or len(config.spread) != 3
+            len(config.home) not in (0, 3)
+            or len(config.spread) not in (0, 3)
             or min(config.steps, config.episode_ticks, config.retries, config.stir_after) < 1
         ):
             found = (
                 f"{list(config.home)}, {list(config.spread)}, {config.steps}, {config.episode_ticks}, {config.retries}"
             )
             raise ParameterError(
-                "practice: home and spread take three numbers, and steps, episode_ticks, retries and stir_after are at least "
-                f"1; found {found} and {config.stir_after}"
+                "practice: home and spread take three numbers or none, and steps, episode_ticks, retries and stir_after are at "
+                f"least 1; found {found} and {config.stir_after}"
             )
+        self._homes = homes_of(config.checkpoint, config.home, config.spread)
         self._log_book = PracticeLog(Path(config.run).expanduser())
         instructions = [instruction_of(task) for task in config.tasks]
         limits = ScheduleConfig(config.retries, config.stir_after, config.ask_after)
@@ -218,8 +221,7 @@ class Practice(RobotNode[Config]):
         if before == STIR:
             self._say(OK, "stirring the scene")
             self._arm.stir(rng)
-        x, y, z = config.home
-        self._arm.go_home(Home((x, y, z)).scattered(rng, config.spread))
+        self._arm.go_home(self._homes.draw(rng))
         return before
 
     def _ask_a_person(self) -> None:

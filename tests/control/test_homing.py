@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from robot_learning.control.homing import SPREAD, STIR_HEIGHT, Home, Stirring
+from robot_learning.control.homing import NEAR, SPREAD, STIR_HEIGHT, Home, Homes, Stirring
 
 SCALE = np.array([0.03, 0.03, 0.03, 0.25, 0.5])
 
@@ -40,16 +40,33 @@ def test_it_turns_the_short_way_round() -> None:
 
 def test_episodes_begin_all_over_the_spread() -> None:
     rng = np.random.default_rng(0)
-    homes = np.array([Home((0.4, 0.0, 0.24)).scattered(rng).position for _ in range(200)])
+    homes = np.array([Homes().draw(rng).position for _ in range(200)])
     away = np.abs(homes - (0.4, 0.0, 0.24)).max(axis=0) / SPREAD
     assert (away <= 1.0).all() and (away > 0.9).all()
 
 
-def test_a_low_home_is_reached_from_above() -> None:
-    home = Home((0.4, 0.0, 0.24)).scattered(np.random.default_rng(0))
-    assert home.position[2] < 0.24
+DEMONSTRATED = Homes.demonstrated([(0.5, 0.2, 0.2, 0.3), (0.4, -0.2, 0.3, -0.3)])
+
+
+def test_episodes_begin_about_every_demonstration_and_nowhere_else() -> None:
+    rng = np.random.default_rng(0)
+    homes = np.array([DEMONSTRATED.draw(rng).position for _ in range(100)])
+    near = [(np.abs(homes - place[:3]) <= NEAR).all(axis=1) for place in DEMONSTRATED.places]
+    assert (near[0] ^ near[1]).all() and 0.3 < near[0].mean() < 0.7
+
+
+def test_the_hand_is_turned_as_in_a_demonstration() -> None:
+    yaws = [DEMONSTRATED.draw(np.random.default_rng(k)).yaw for k in range(50)]
+    assert np.abs(np.abs(yaws) - 0.3).max() <= 0.1 and min(yaws) < 0 < max(yaws)
+
+
+@pytest.mark.parametrize("homes", [Homes(), DEMONSTRATED])
+def test_a_low_home_is_reached_from_above(homes: Homes) -> None:
+    highest = max(place[2] for place in homes.places)
+    drawn = (homes.draw(np.random.default_rng(seed)) for seed in range(50))
+    home = next(home for home in drawn if home.position[2] < highest - 0.01)
     way = walk(home, np.array([0.6, -0.3, 0.0]), 0.0)
-    low = [tcp for tcp, _ in way if tcp[2] < 0.15]
+    low = [tcp for tcp, _ in way if tcp[2] < highest - 0.09]
     assert np.allclose(np.array(low)[:, :2], [0.6, -0.3])
     assert way[-1][0] == pytest.approx(home.position, abs=0.01)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from robot_learning.contract import Contract
 from robot_learning.control.gripper import gripper_opening
+from robot_learning.control.homing import Homes
 from robot_learning.control.limits import checked_vector
 from robot_learning.envs.mirror import room_state
 from robot_learning.envs.playroom_env import PlayroomEnv
@@ -165,7 +166,7 @@ class Simulator:
     def start_homing(self) -> None:
         """Open the gripper and drive home over the next control ticks, by the robot's own controller."""
         self.room.controller.reset(self.room.joints, self.room.gripper)
-        self._homing = homing(self.room, self._home_scatter)
+        self._homing = homing(self.room, Homes(), self._home_scatter)
 
     @property
     def is_homing(self) -> bool:

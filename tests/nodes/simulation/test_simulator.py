@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from robot_learning.contract import Contract
+from robot_learning.control.homing import Homes
 from robot_learning.control.limits import ActionError
 from robot_learning.envs.playroom_env import PlayroomEnv
-from robot_learning.envs.reset_free import HOME
 from robot_learning.envs.tasks import UnknownTaskError
 from robot_learning.nodes.simulation.simulator import Simulator
 
@@ -124,7 +124,7 @@ def test_homing_drives_the_arm_home_and_ignores_commands(simulator):
         if not simulator.is_homing:
             break
     assert not simulator.is_homing
-    assert np.abs(simulator.room.tcp - HOME).max() < 0.12 and simulator.room.gripper < 0.05
+    assert np.abs(simulator.room.tcp - Homes().places[0][:3]).max() < 0.12 and simulator.room.gripper < 0.05
 
 
 def test_tasks_are_asked_for_by_instruction_or_name(simulator):
