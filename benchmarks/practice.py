@@ -90,7 +90,7 @@ class Job:
 
     def facts(self) -> dict[str, Any]:
         """What must be equal for results to belong together."""
-        recipe = [len(PRIOR_SEEDS) * PRIOR_MINUTES, GENERAL_STEPS, CLONE_STEPS, ROUND]
+        recipe = [len(PRIOR_SEEDS) * PRIOR_MINUTES, GENERAL_STEPS, CLONE_STEPS, ROUND, "begins as demonstrations do"]
         return {**vars(self), "pair": list(self.pair), "desk": self.furniture, "recipe": recipe}
 
     @property
