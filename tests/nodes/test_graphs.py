@@ -117,6 +117,9 @@ def test_in_practice_the_gate_holds_unless_all_who_take_part_are_well() -> None:
 def test_the_learner_of_practice_begins_with_its_policy_or_is_elsewhere() -> None:
     learner = by_name("practice")["learner"].parameters
     assert Path(str(learner["start"])).name == "last" and Path(str(learner["run"])).name == "r"
+    assert (
+        by_name("practice")["practice"].parameters["checkpoint"] == learner["start"]
+    )  # where its demonstrations began
     assert "learner" not in by_name("practice", learn="false")
 
 

@@ -157,6 +157,26 @@ def test_practice_that_nobody_resets_goes_on_to_the_very_same(
     assert [info["task"].replace("_", " the ") + " door" for info in told] == practised.episode_tasks
 
 
+def test_practice_that_nobody_resets_begins_where_demonstrations_did(config: SelfImitationRun, tmp_path: Path) -> None:
+    both = tmp_path / "both"
+    collect_demonstrations(both, {"close_sliding": 0, "open_sliding": 3}, episodes=2, cameras=())
+    config = dataclasses.replace(
+        config, dataset=(str(both),), tasks=("close_sliding", "open_sliding"), online_steps=100,
+        autonomy=Autonomy(reset_free=True, episode_steps=10),
+    )  # fmt: skip
+    practise(config)
+    shown, began = (_beginnings(Dataset(folder)) for folder in (both, Path(config.run) / "practice"))
+    distance = np.abs(began[1:, None] - shown[None]).max(axis=2).min(axis=1)  # the first begins with a full reset
+    assert len(distance) > 5 and distance.max() < 0.05
+
+
+def _beginnings(dataset: Dataset) -> np.ndarray:
+    """Where the tool is in the first frame of each episode, `(N, 3)` [m]."""
+    names = dataset.features["observation.state"].names
+    columns = [list(names).index(f"tcp.{axis}") for axis in "xyz"]
+    return dataset.column("observation.state")[np.asarray(dataset.episode_ranges)[:, 0]][:, columns]
+
+
 def test_a_clone_is_practised_with_by_finetune(doors: Path, tmp_path: Path) -> None:
     run, practised = tmp_path / "clone", tmp_path / "clone_practised"
     flags = ["--dataset", str(doors), "--run", str(run), "--inputs", "state", "--steps", "20", "--threads", "1"]
