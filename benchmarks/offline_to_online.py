@@ -15,7 +15,7 @@ saved (--save) are kept in benchmarks/results/offline_to_online_jobs/, so that t
 --selection takes other seeds, for data and
 evaluation, than the final results; everything that is tuned is tuned there. --report makes tables and figures of what there is.
 
-From pictures (`self_imitation_images`, only when asked for) there is the same demonstrations with two cameras, and no play:
+From pictures (`self_imitation_images`, only when asked for) there are the same demonstrations and play with two cameras:
 
     python benchmarks/offline_to_online.py --tasks push_blue_button open_drawer --name offline_to_online_images --save
         --algorithms bc self_imitation self_imitation_images

@@ -26,6 +26,8 @@ from robot_learning.algorithms.behaviour_cloning import BehaviourCloning
 from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.self_imitation import SelfImitationConfig
 from robot_learning.policies import load_policy, save_checkpoint
+from robot_learning.training.config import TrainConfig
+from robot_learning.training.offline import train
 from robot_learning.training.practice_data import make_algorithm
 from robot_learning.training.rl_config import RUNS
 from robot_learning.training.run_state import load_state, save_state
@@ -37,10 +39,11 @@ LIGHT: dict[str, Any] = {"hidden": (128, 128)}
 """Of the reinforcement learners, so that a run costs some 400 CPU seconds, as one of self-imitation does."""
 LIGHT_BATCH = 128
 PICTURES: dict[str, Any] = {
-    "settings": SelfImitationConfig(round_steps=4000, gradient_steps=2000, most_gradient_steps=3000),
-    "bc": BehaviourCloningConfig(inputs="images", encoder="frozen"),
+    "settings": SelfImitationConfig(round_steps=4000, gradient_steps=1000, most_gradient_steps=1000),
+    "bc": BehaviourCloningConfig(inputs="images", dropout=0.1, learning_rate=3e-4),
 }
-"""Of self-imitation from pictures, where a gradient step costs twice what it costs from state."""
+"""Of self-imitation from pictures, where each training goes on from a clone of all that succeeded amid play."""
+GENERAL, GENERAL_STEPS = "general", 5000  # that clone's folder, and its length
 
 
 class Package(Learner):
@@ -200,10 +203,7 @@ class BC(Cloned):
 
 
 class SelfImitation(Cloned):
-    """The package's practice by self-imitation; it runs to the end at once, and each mark is judged by the round it had then.
-
-    From pictures it has no play.
-    """
+    """The package's practice by self-imitation; it runs to the end at once, and each mark is judged by the round it had then."""
 
     def __init__(self, changes: Mapping[str, Any], *job: Any) -> None:
         super().__init__(*job)
@@ -211,7 +211,8 @@ class SelfImitation(Cloned):
         self.config = SelfImitationRun(
             run=str(self.folder / "run"),
             dataset=(str(self.problem.folder(self.seed)),),
-            play=() if self.problem.pictures else (str(self.problem.play(self.seed)),),
+            play=(str(self.problem.play(self.seed)),),
+            pretrained=str(self.folder / GENERAL) if self.problem.pictures else "",
             tasks=(self.problem.name,),
             cameras=self.problem.cameras,
             online_steps=self.budget.online_steps,
@@ -221,6 +222,9 @@ class SelfImitation(Cloned):
 
     def offline(self) -> None:
         """Round 0; practice belongs to no phase of the clock but "all"."""
+        if self.problem.pictures:
+            config = TrainConfig(prior=self.config.play, run=str(self.folder / GENERAL), steps=GENERAL_STEPS, threads=1)
+            train(replace(config, seed=self.seed, bc=BehaviourCloningConfig(dropout=0.1)), resume=True)
         practise(self.config, resume=True)
         self._take(0)
 
@@ -374,7 +378,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         "self-imitation from pictures",
         lambda *job: SelfImitation(PICTURES, *job),
         samples=False,
-        cost=(20.0, 60.0),
+        cost=(60.0, 40.0),
         maze=False,
         pictures=True,
     ),

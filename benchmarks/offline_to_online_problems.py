@@ -113,15 +113,15 @@ class PlayroomProblem(Problem):
 
     def play(self, seed: int) -> Path:
         """Where the play of `seed` is."""
-        return self.data / f"play_{self.kind}_{seed}_{self.amounts.minutes:g}"
+        return self.data / (
+            f"play_{self.kind}_{seed}_{self.amounts.minutes:g}" + ("_pictures" if self.pictures else "")
+        )
 
     def collect(self, seed: int) -> None:
-        """Demonstrations, and play without pictures."""
+        """Demonstrations and play, the same with pictures as without."""
         first = {self.name: self.first_seed(seed)}
         collect_demonstrations(self.folder(seed), first, self.amounts.demonstrations, cameras=self.cameras)
-        if not self.pictures:
-            first_play = PLAY_SEEDS[self.kind] + 1000 * seed
-            collect_play(self.play(seed), self.amounts.minutes, seed=first_play, cameras=())
+        collect_play(self.play(seed), self.amounts.minutes, PLAY_SEEDS[self.kind] + 1000 * seed, cameras=self.cameras)
 
     @property
     def inputs(self) -> list[str]:
