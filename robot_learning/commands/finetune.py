@@ -47,7 +47,7 @@ class Config:
     robot: RobotAccess = field(default_factory=RobotAccess)
     """With --env robot_learning/Robot-v0: how to reach the robot."""
     autonomy: Annotated[Autonomy, tyro.conf.arg(name="")] = field(default_factory=Autonomy)
-    """Practice that nobody resets or judges; for clones."""
+    """Practice that nobody resets or judges."""
     updates_per_step: int | None = None
     """Gradient steps at each step of the environment; as in training when not given. Not for clones."""
     evaluate_every: int | None = None
@@ -79,10 +79,6 @@ def run(config: Config) -> int:
 
 
 def _reinforce(config: Config, base: Path, folder: str) -> RLResult:
-    if config.autonomy != Autonomy():
-        raise RunError(
-            f"{base}: practice without resets or with a reward model is for clones (train bc), not for this run"
-        )
     saved = load_state(base)
     if saved is None:
         raise RunError(
@@ -92,6 +88,8 @@ def _reinforce(config: Config, base: Path, folder: str) -> RLResult:
     changes = {name: getattr(config, name) for name in names}
     if config.env:
         changes["robot"] = config.robot
+    if config.autonomy != Autonomy():
+        changes["autonomy"] = config.autonomy
     steps = int(saved[1].get("steps", 0)) + config.steps
     return learn(continuing(base, {**changes, "run": folder, "online_steps": steps}), resume=config.resume)
 

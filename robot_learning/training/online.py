@@ -24,24 +24,31 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
+from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.algorithms.offline_to_online import ONLINE, OfflineToOnline
+from robot_learning.contract import STATE
+from robot_learning.data import Dataset
 from robot_learning.data.replay import ReplayBuffer
 from robot_learning.envs.task_observation import SeededEpisodes
 from robot_learning.policies import save_checkpoint
 from robot_learning.training.config import begin_or_resume
 from robot_learning.training.interrupt import StopRequest
 from robot_learning.training.metrics import MetricsLog
+from robot_learning.training.pausing import tell
 from robot_learning.training.practice_data import add_data, instructions_of, make_algorithm, make_env
 from robot_learning.training.practice_env import (
     contract_of,
     evaluate_between,
+    find_wrapper,
     on_robot,
     require_ready,
     require_serves,
     stop_waiting_when,
     without_simulator,
 )
+from robot_learning.training.practice_schedule import Attempt
 from robot_learning.training.progress import ProgressBar
+from robot_learning.training.reset_free import ResetFree
 from robot_learning.training.rl_config import RLConfig, name_of, read_rl_config, write_rl_config
 from robot_learning.training.run_state import FILE as STATE_FILE
 from robot_learning.training.run_state import RunError, load_state, save_state
@@ -75,6 +82,7 @@ class _Progress:
     evaluated_at: int = 0
     kept_at: int = 0
     recent: list[bool] = field(default_factory=list)
+    past: list[tuple[str, bool, str]] = field(default_factory=list)
 
 
 class _StopTraining(Exception):
@@ -100,6 +108,7 @@ def learn(config: RLConfig, resume: bool = False) -> RLResult:
             require_serves(env, config.env, Path(config.start) / LAST)
         algorithm = make_algorithm(config, env)
         progress = _restore(config, algorithm, env)
+        _leave_alone(env, config, run, progress)
         if algorithm.num_timesteps < config.online_steps:
             require_ready(env, config.tasks)
         run.mkdir(parents=True, exist_ok=True)
@@ -129,6 +138,20 @@ def _restore(config: RLConfig, algorithm: OfflineToOnline, env: SeededEpisodes) 
     return _Progress()
 
 
+def _leave_alone(env: SeededEpisodes, config: RLConfig, run: Path, progress: _Progress) -> None:
+    """Where nobody resets: begin episodes as demonstrations do, and go on in the scene that the last one left."""
+    alone = find_wrapper(env, ResetFree)
+    if alone is None:
+        return
+    if config.dataset:
+        alone.begin_as(
+            Demonstrations.join([Demonstrations.load(Dataset(folder), [STATE]) for folder in config.dataset])
+        )
+    alone.notes_ends = True
+    if not alone.recall(run, [Attempt(task, solved, before) for task, solved, before in progress.past]):
+        tell("The scene was not kept, so practice begins with a full reset, counted as an intervention.")
+
+
 class _Loop(BaseCallback):
     """Watches over both phases: shows progress, logs, saves, evaluates, and stops where the state is whole."""
 
@@ -146,6 +169,7 @@ class _Loop(BaseCallback):
         self._began = time.monotonic() - progress.seconds
         self._saved = time.monotonic()
         self._recent = deque(progress.recent, maxlen=RECENT)
+        self._alone = find_wrapper(env, ResetFree)
 
     @property
     def step(self) -> int:
@@ -265,12 +289,14 @@ class _Loop(BaseCallback):
         self.algorithm.logger.name_to_count.clear()
         if self._recent and self.algorithm.num_timesteps:
             values["practice/success"] = sum(self._recent) / len(self._recent)
+            if self._alone is not None:
+                values["practice/interventions"] = self._alone.interventions
         if values:
             self._log.log(self.step, {**values, "time/seconds": time.monotonic() - self._began})
 
     def _evaluate(self) -> None:
         config, progress, practised = self.config, self.progress, self.algorithm.num_timesteps
-        result = evaluate_between(self._save_policy("last"), config)
+        result = evaluate_between(self._save_policy("last"), config, config.autonomy.furniture)
         progress.success, progress.rate = result.lines(), result.rate
         progress.evaluated_at = practised - practised % config.evaluate_every
         self._log.log(self.step, {f"success/{name}": task.rate for name, task in result.tasks.items()})
@@ -286,6 +312,9 @@ class _Loop(BaseCallback):
         replay.save(self.run / REPLAY)
         self.progress.seconds, self.progress.recent = time.monotonic() - self._began, list(self._recent)
         self.progress.steps = self.algorithm.num_timesteps
+        if self._alone is not None:
+            self.progress.past = [(attempt.task, attempt.solved, attempt.before) for attempt in self._alone.past]
+            self._alone.save(self.run, len(self._alone.past))
         save_state(self.run, self.algorithm.state(), dataclasses.asdict(self.progress))
         self._saved = time.monotonic()
 

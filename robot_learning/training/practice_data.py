@@ -28,7 +28,7 @@ def make_env(config: RLConfig) -> SeededEpisodes:
         RunError: there is none of this name and kind, or `inputs` is unknown.
     """
     cameras = config.cameras if config.inputs == "images" else ()
-    env = make_practice_env(config.env, config.tasks, cameras, config.image_size, config.robot)
+    env = make_practice_env(config.env, config.tasks, cameras, config.image_size, config.robot, config.autonomy)
     return in_turn(Selected(env, observed(config, contract_of(env))), config.env, config.tasks, config.seed)
 
 

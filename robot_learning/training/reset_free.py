@@ -10,7 +10,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from robot_learning.control.homing import STIR_TICKS, Stirring
+from robot_learning.algorithms.demonstrations import Demonstrations
+from robot_learning.control.homing import STIR_TICKS, Homes, Stirring
 from robot_learning.data.files import write_atomic
 from robot_learning.envs.reset_free import ResetFreePlayroomEnv
 from robot_learning.envs.tasks import task as find_task
@@ -31,6 +32,7 @@ class ResetFree(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     Attributes:
         past: the episodes so far; tell `ended` of each.
+        notes_ends: it notes them itself, by the verdict at the end of each, and `save` keeps the scene of that moment.
     """
 
     def __init__(
@@ -40,7 +42,9 @@ class ResetFree(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.judge = judge
         self.schedule = PracticeSchedule(tasks, config)
         self.past: list[Attempt] = []
+        self.notes_ends = False
         self._before, self._lost = "", False
+        self._left: np.ndarray | None = None  # the scene that the last episode left
 
     @property
     def room(self) -> ResetFreePlayroomEnv:
@@ -67,6 +71,20 @@ class ResetFree(gymnasium.Wrapper[Any, Any, Any, Any]):
         told = {"task": task, "instruction": self.room.task.instruction, "before": self._before}
         return observation, {**info, **told}
 
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """As the environment's."""
+        result = self.env.step(action)
+        if self.notes_ends and (result[2] or result[3]):
+            self.ended(result[4]["task"], bool(result[4]["is_success"]))
+            self._left = self.room.scene()
+        return result
+
+    def begin_as(self, shown: Demonstrations) -> None:
+        """From now on episodes begin where these demonstrations began, if their state tells."""
+        plan = shown.retry_plan()
+        if plan is not None:
+            self.room.homes = Homes.demonstrated(plan.starts)
+
     def stir(self, rng: np.random.Generator) -> None:
         """Move about at random, low above the desk: what lies in a corner may come out of it."""
         room, stirring = self.room.room, Stirring(rng)
@@ -81,7 +99,8 @@ class ResetFree(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def save(self, run: Path, episodes: int) -> None:
         """Keep the scene after so many episodes, whole or not at all."""
-        write_atomic(run / SCENE, partial(_save, np.append(float(episodes), self.room.scene())))
+        left = self.room.scene() if self._left is None else self._left
+        write_atomic(run / SCENE, partial(_save, np.append(float(episodes), left)))
 
     def recall(self, run: Path, past: Sequence[Attempt]) -> bool:
         """Go on after the episodes of the `past`; whether the scene is the one they left.
@@ -95,7 +114,7 @@ class ResetFree(gymnasium.Wrapper[Any, Any, Any, Any]):
             return not self._lost
         if kept.ndim == 1 and kept[0] == len(self.past):
             self.room.restore(kept[1:])
-            self._lost = False
+            self._left, self._lost = kept[1:] if self.notes_ends else None, False
         return not self._lost
 
     def _done(self, observation: dict[str, np.ndarray]) -> dict[str, bool]:

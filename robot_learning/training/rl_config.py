@@ -15,7 +15,7 @@ from robot_learning.algorithms.observation_policy import EncoderConfig
 from robot_learning.algorithms.offline_to_online import OfflineToOnline
 from robot_learning.algorithms.rlpd import RLPD, RLPDConfig
 from robot_learning.training.config import read_as, save_plain
-from robot_learning.training.practice_env import PLAYROOM, RobotAccess
+from robot_learning.training.practice_env import PLAYROOM, Autonomy, RobotAccess
 
 CAL_QL: CalQLConfig = CalQLConfig(
     layer_norm=True,
@@ -52,6 +52,8 @@ class RLConfig:
     """Registered environment to practise in; robot_learning/Robot-v0 is a robot on ROS 2."""
     robot: RobotAccess = field(default_factory=RobotAccess)
     """With robot_learning/Robot-v0: how to reach the robot."""
+    autonomy: Annotated[Autonomy, tyro.conf.arg(name="")] = field(default_factory=Autonomy)
+    """Practice that nobody resets or judges; a success counts at first sight."""
     tasks: tuple[str, ...] = ("open_drawer",)
     """Tasks to learn ("open_drawer"; on a robot any instruction); several take turns."""
     inputs: str = "state"

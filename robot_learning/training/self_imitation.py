@@ -25,7 +25,6 @@ import torch
 from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.algorithms.self_imitation import Exploration, Lingering
 from robot_learning.contract import IMAGE_PREFIX
-from robot_learning.control.homing import Homes
 from robot_learning.data import Dataset, DatasetWriter
 from robot_learning.policies import Checkpoint, ChunkPolicy, load_policy, read_checkpoint, save_checkpoint
 from robot_learning.training.clone_rounds import CloneRounds, load_demonstrations
@@ -121,8 +120,8 @@ class _Loop:
         self.successes: list[bool] = []
         self.alone = find_wrapper(self.env, ResetFree)
         self.confirm = self.alone is not None and config.autonomy.confirm
-        if self.alone is not None and (plan := self.demonstrated.retry_plan()) is not None:
-            self.alone.room.homes = Homes.demonstrated(plan.starts)
+        if self.alone is not None:
+            self.alone.begin_as(self.demonstrated)
         if (run / PRACTICE).exists():
             practised = Dataset(run / PRACTICE)
             self.lengths = [int(b - a) for a, b in practised.episode_ranges]

@@ -13,13 +13,19 @@ import pytest
 import torch
 
 from robot_learning.algorithms.cal_ql import CalQLConfig
+from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.algorithms.offline_to_online import ONLINE, OfflineToOnline
+from robot_learning.commands.main import main
+from robot_learning.control.homing import Homes
+from robot_learning.data import Dataset
 from robot_learning.data.replay import ReplayBuffer
 from robot_learning.policies import load_policy, read_checkpoint
 from robot_learning.training import online
 from robot_learning.training.collection import collect_demonstrations
 from robot_learning.training.metrics import read_metrics
 from robot_learning.training.online import learn
+from robot_learning.training.practice_env import Autonomy
+from robot_learning.training.practice_schedule import ScheduleConfig
 from robot_learning.training.rl_config import RUNS, CalQLRun, RLConfig, continuing, read_rl_config
 from robot_learning.training.run_state import RunError, load_state
 
@@ -110,6 +116,66 @@ def test_an_interrupted_run_goes_on_to_the_very_same_weights(
     assert same(config.run, straight.run)
 
 
+@pytest.fixture(scope="session")
+def both_ways(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "both_ways"
+    collect_demonstrations(root, {"open_drawer": 0, "close_drawer": 5}, episodes=2, cameras=())
+    return root
+
+
+@pytest.fixture
+def unattended(config: CalQLRun, both_ways: Path) -> CalQLRun:
+    """Practice that nobody resets; an untrained policy gets nowhere, so it stirs, and is helped."""
+    autonomy = Autonomy(
+        reset_free=True, episode_steps=20, schedule=ScheduleConfig(retries=1, stir_after=2, ask_after=5)
+    )
+    tasks = ("open_drawer", "close_drawer")
+    return dataclasses.replace(config, dataset=(str(both_ways),), tasks=tasks, online_steps=200, autonomy=autonomy)
+
+
+def test_practice_that_nobody_resets_goes_on_to_the_very_same(
+    unattended: CalQLRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soon = dataclasses.replace(unattended.autonomy, schedule=ScheduleConfig(stir_after=1, ask_after=2))
+    unattended = dataclasses.replace(unattended, autonomy=soon)
+    straight = dataclasses.replace(unattended, run=str(tmp_path / "straight"))
+    learn(straight)
+    press_ctrl_c(monkeypatch, 20, 90)
+    assert not learn(unattended).finished
+    assert learn(unattended, resume=True).finished
+    assert same(unattended.run, straight.run)
+    past = load_state(Path(unattended.run))[1]["past"]  # type: ignore[index]
+    assert past == load_state(Path(straight.run))[1]["past"]  # type: ignore[index]
+    assert {before for _, _, before in past} == {"home", "stir", "person"}
+
+
+def test_finetune_leaves_it_alone_too(unattended: CalQLRun, tmp_path: Path) -> None:
+    base, practised = dataclasses.replace(unattended, online_steps=0, autonomy=Autonomy()), tmp_path / "practised"
+    learn(base)
+    flags = ["--reset-free", "--episode-steps", "15", "--furniture", "4", "--steps", "40"]
+    assert main(["finetune", base.run, "--run", str(practised), *flags]) == 0
+    assert read_rl_config(practised).autonomy == Autonomy(reset_free=True, episode_steps=15, furniture=4)
+
+
+def test_where_the_scene_is_gone_help_is_counted(unattended: CalQLRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    press_ctrl_c(monkeypatch, 20, 30)
+    learn(unattended)
+    (Path(unattended.run) / "scene.npy").unlink()
+    learn(unattended, resume=True)
+    past = load_state(Path(unattended.run))[1]["past"]  # type: ignore[index]
+    assert [before for _, _, before in past[:4]] == ["home", "home", "person", "home"]
+
+
+def test_practice_that_nobody_resets_begins_as_demonstrations_do(
+    unattended: CalQLRun, both_ways: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    homes, plain = [], Homes.draw
+    monkeypatch.setattr(Homes, "draw", lambda self, rng: homes.append(self) or plain(self, rng))
+    learn(dataclasses.replace(unattended, online_steps=50))
+    plan = Demonstrations.load(Dataset(both_ways), ["observation.state"]).retry_plan()
+    assert plan is not None and homes[0].places == plan.starts
+
+
 def test_evaluations_change_nothing(config: CalQLRun, tmp_path: Path) -> None:
     watched = dataclasses.replace(config, run=str(tmp_path / "watched"), evaluate_every=100)
     learn(config)
@@ -156,6 +222,8 @@ KILLED = """
 import dataclasses, sys
 from pathlib import Path
 from robot_learning.training.online import learn
+from robot_learning.training.practice_env import Autonomy
+from robot_learning.training.practice_schedule import ScheduleConfig
 from robot_learning.training.rl_config import read_rl_config
 config = read_rl_config(Path(sys.argv[1]))
 learn(dataclasses.replace(config, run=sys.argv[2], start=sys.argv[1], online_steps=100_000, save_every=0.0))
