@@ -34,7 +34,7 @@ from robot_learning.nodes.base import (
     sensor,
 )
 from robot_learning.nodes.inference import InferenceThread, Job, Result
-from robot_learning.nodes.judging.asking import Asked, asked, eyes_of
+from robot_learning.nodes.judging.asking import Asked, asked, eyes_of, probability
 from robot_learning.nodes.judging.eyes import Eyes
 from robot_learning.nodes.judging.keeper import UncertainKeeper
 from robot_learning.nodes.judging.questions import questions_of
@@ -292,8 +292,7 @@ class RewardNode(RobotNode[Config]):
         way = self._ways[job.task]
         if isinstance(way, UserError):
             raise way
-        p = float(self._model.probability(job.observation, way.question))
-        return np.array([1.0 - p if way.turned else p, way.threshold])
+        return np.array([probability(self._model, job.observation, way), way.threshold])
 
     def _deliver(self, result: Result) -> None:
         """Back to the executor's thread."""

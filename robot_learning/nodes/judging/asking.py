@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from robot_learning.contract import IMAGE_PREFIX, Contract
+from robot_learning.envs.tasks import TASKS
 from robot_learning.nodes.parameters import ParameterError
 from robot_learning.rewards import EmbeddedReward, QuestionError, RewardModel
+
+OPPOSITES = {task.question: TASKS[task.reverse].question for task in TASKS.values() if task.reverse}
+"""Of each question that of the task which undoes it."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,23 @@ def asked(model: RewardModel, question: str) -> Asked:
             threshold = 1.0 - model.no_threshold if match.negated else model.threshold
             return Asked(book.texts[match.index], match.negated, threshold)
     return Asked(question, False, model.threshold)
+
+
+def probability(model: RewardModel, images: dict[str, np.ndarray], way: Asked) -> float:
+    """P(yes), turned where the question is; at most what the opposite leaves where the model says yes to that as well.
+
+    A picture in which a task and the one that undoes it both seem to be done shows neither: a block that leans in the drawer's
+    front was taken for in it and for out of it. Tasks and their opposites are the playroom's.
+    """
+    p = float(model.probability(images, way.question))
+    if way.turned:
+        return 1.0 - p
+    opposite = OPPOSITES.get(way.question, "")
+    if p >= way.threshold and opposite in model.questions:
+        against = float(model.probability(images, opposite))
+        if against >= model.threshold:
+            return min(p, 1.0 - against)
+    return p
 
 
 def eyes_of(contract: Contract, model: RewardModel, max_age: float = 0.0) -> Contract:

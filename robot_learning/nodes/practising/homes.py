@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
+from typing import Any
 
 from robot_learning.control.homing import Homes
 from robot_learning.control.retries import RetryPlan
-from robot_learning.policies import read_checkpoint
+from robot_learning.folders import recovered
+from robot_learning.nodes.parameters import ParameterError
+
+CONFIG = "config.json"  # of a checkpoint; read as it is, as policies bring torch with them, which the conductor does not need
 
 
 def homes_of(checkpoint: str, home: tuple[float, ...], spread: tuple[float, ...]) -> Homes:
@@ -16,12 +22,25 @@ def homes_of(checkpoint: str, home: tuple[float, ...], spread: tuple[float, ...]
         spread: half ranges (3,) [m]; empty: the usual ones.
 
     Raises:
-        CheckpointError: it is damaged, or not there.
+        ParameterError: the checkpoint is damaged, or not there.
     """
     homes = Homes()
     if home:
         x, y, z = home
         homes = Homes(((x, y, z, 0.0),))
-    elif checkpoint and (plan := read_checkpoint(checkpoint).config.get("retry")):
+    elif checkpoint and (plan := _retry_plan(Path(checkpoint))):
         homes = Homes.demonstrated(RetryPlan.from_dict(plan).starts)
     return dataclasses.replace(homes, spread=tuple(spread)) if spread else homes
+
+
+def _retry_plan(checkpoint: Path) -> dict[str, Any] | None:
+    """What a policy knows of how its demonstrations began; None where it does not."""
+    path = recovered(checkpoint.expanduser()) / CONFIG
+    try:
+        plan: dict[str, Any] | None = json.loads(path.read_text())["config"].get("retry")
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise ParameterError(
+            f"practice: checkpoint {checkpoint}: expected {CONFIG} of a policy in it, found {type(error).__name__}: {error}; "
+            "give it the folder of a trained policy, or set home"
+        ) from error
+    return plan

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from robot_learning.contract import Contract
-from robot_learning.nodes.judging.asking import asked, eyes_of
+from robot_learning.nodes.judging.asking import Asked, asked, eyes_of, probability
 from robot_learning.nodes.parameters import ParameterError
 from robot_learning.rewards import QuestionError
 from tests.nodes.reward_stand_in import CLOSED, OPEN, make_model
@@ -58,3 +58,34 @@ def test_the_stand_in_tells_bright_from_dark() -> None:
     pictures = {"front": np.stack([np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8)])}
     dark, bright = np.asarray(make_model().probability(pictures, OPEN))
     assert dark < 0.05 and bright > 0.95
+
+
+class Says:
+    """A model that says what it is told to, whatever it sees."""
+
+    threshold = 0.9
+
+    def __init__(self, answers: dict[str, float]) -> None:
+        self.answers = answers
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        return tuple(self.answers)
+
+    def probability(self, images: Any, question: str) -> float:
+        return self.answers[question]
+
+
+@pytest.mark.parametrize(
+    ("answers", "turned", "expected"),
+    [
+        ({OPEN: 0.95, CLOSED: 0.97}, False, 0.03),  # both, so neither
+        ({OPEN: 0.95, CLOSED: 0.5}, False, 0.95),  # the other is no yes
+        ({OPEN: 0.95}, False, 0.95),  # the other is not known
+        ({OPEN: 0.4, CLOSED: 0.97}, False, 0.4),  # it is a no already
+        ({OPEN: 0.05, CLOSED: 0.97}, True, 0.95),  # "not open" does not contradict "closed"
+    ],
+)
+def test_what_is_done_and_undone_at_once_is_neither(answers: dict[str, float], turned: bool, expected: float) -> None:
+    model: Any = Says(answers)
+    assert probability(model, {}, Asked(OPEN, turned, 0.9)) == pytest.approx(expected)

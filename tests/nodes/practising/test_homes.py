@@ -9,8 +9,9 @@ import torch
 
 from robot_learning.contract import Contract
 from robot_learning.control.homing import NEAR, SPREAD
+from robot_learning.nodes.parameters import ParameterError
 from robot_learning.nodes.practising.homes import homes_of
-from robot_learning.policies import Checkpoint, CheckpointError, save_checkpoint
+from robot_learning.policies import Checkpoint, save_checkpoint
 
 PLAN = {"ticks": {"open the drawer": 50}, "starts": [[0.5, 0.1, 0.2, 0.3], [0.4, -0.1, 0.25, -0.3]]}
 
@@ -41,5 +42,11 @@ def test_the_spread_is_as_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_policy_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="does not exist"):
+    with pytest.raises(ParameterError, match=r"gone: expected config.json of a policy.*set home"):
         homes_of(str(tmp_path / "gone"), (), ())
+
+
+def test_a_policy_that_is_damaged_is_told(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ParameterError, match="JSONDecodeError"):
+        homes_of(str(tmp_path), (), ())
