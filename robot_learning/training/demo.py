@@ -72,7 +72,7 @@ class DemoConfig:
     """Attempts at each task that fail on purpose, for the reward model to learn from."""
     steps: int = 1000
     """Gradient steps of each clone of the demonstrations."""
-    general_steps: int = 2000
+    general_steps: int = 3000
     """Gradient steps of the generalist, a clone of prior data alone."""
     reward_steps: int = 1000
     """Gradient steps of each head of the reward model."""
