@@ -45,6 +45,8 @@ from robot_learning.errors import UserError
 
 IDLE, RECORDING, PAUSED = "idle", "recording", "paused"
 BAGS = "bags"
+NOT_OPEN = "no episode is open"
+"""In the error of whoever would end an episode that has been ended already."""
 
 
 class RecorderError(UserError, RuntimeError):
@@ -353,7 +355,7 @@ class EpisodeRecorder:
 
     def _require_open(self, verb: str) -> None:
         if self.state == IDLE:
-            raise RecorderError(f"cannot {verb}: no episode is open; start one first")
+            raise RecorderError(f"cannot {verb}: {NOT_OPEN}; start one first")
 
 
 class _DiskGuard:

@@ -17,6 +17,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, String
 
+from robot_learning.data.episode_recorder import NOT_OPEN
 from robot_learning.envs.demonstrator import Demonstrator, DemonstratorConfig
 from robot_learning.envs.mirror import Mirror
 from robot_learning.envs.tasks import Task
@@ -208,8 +209,7 @@ class ScriptedOperator(RobotNode[Config]):
                 self._recorder["discard"].send()
             raise
         if self.config.record:
-            answer = self._recorder["stop" if kept else "discard"](self.config.patience)
-            self.get_logger().info(f"{task.name}: {answer}")
+            kept = self._end_recording(task, kept)
         self._saved += int(kept)
         self._discarded += int(not kept)
         return kept
@@ -242,6 +242,20 @@ class ScriptedOperator(RobotNode[Config]):
                 raise OperatorError(
                     f"{self.config.recorder} does not take the task {task.instruction!r} from the topic `task`"
                 )
+
+    def _end_recording(self, task: Task, kept: bool) -> bool:
+        """Keep or discard the episode; whether it was kept whole. One that the recorder has ended by itself is done again."""
+        try:
+            answer = self._recorder["stop" if kept else "discard"](self.config.patience)
+        except ServiceError as error:
+            if NOT_OPEN not in str(error):
+                raise
+            self.get_logger().warning(
+                f"{task.name}: the recorder has ended this episode by itself, so it is done again"
+            )
+            return False
+        self.get_logger().info(f"{task.name}: {answer}")
+        return kept
 
     def _act(self, task: Task, demonstrator: Demonstrator) -> bool:
         """Act until `LINGER` ticks after success, or until the time is over; whether it succeeded."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from std_srvs.srv import Trigger
 
 from robot_learning.data import Dataset
 
@@ -28,6 +29,21 @@ def test_it_records_the_demonstrations_and_failures_asked_for_and_ends(robot, tm
     dataset = Dataset(root)
     assert dataset.episode_tasks == 2 * ["open the drawer"] + 2 * ["close the drawer"]
     assert dataset.episode_success.tolist() == [True, False, True, False]
+
+
+def test_an_episode_that_the_recorder_has_ended_by_itself_is_done_again(robot, tmp_path):
+    """As it does when a machine that is too busy loses seconds of simulated time."""
+    root = tmp_path / "drawer"
+    robot.start("recorder", use_sim_time=True, dataset=str(root), bags=False, lockstep=True)
+    statuses = []
+    robot.nodes[0].create_subscription(DiagnosticStatus, "recorder/status", statuses.append, 10)
+    operator = robot.start("scripted_operator", use_sim_time=True, tasks=["open_drawer"], episodes=1, failures=0)
+    robot.until(lambda: any("recording episode 0" in status.message for status in statuses), "the first episode")
+    robot.call(Trigger, "recorder/stop")
+    robot.until(lambda: operator.poll() is not None, "the end of the operator", timeout=180.0)
+    assert operator.returncode == 0 and "it is done again" in operator.log.read_text(), robot.logs()
+    robot.close()
+    assert Dataset(root).episode_success.tolist() == [False, True]
 
 
 def test_without_a_recorder_it_says_which_service_is_missing(robot):
