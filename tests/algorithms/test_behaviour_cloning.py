@@ -186,6 +186,15 @@ def test_its_own_encoders_are_trained_as_precision_says(data: Demonstrations, pr
     assert {encoder.in_bfloat16 for encoder in encoders} == {precision == "bfloat16"}
 
 
+def test_several_threads_train_in_float32_unless_told_otherwise() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert not BehaviourCloningConfig().in_bfloat16
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown precision 'float16'"):
         BehaviourCloningConfig(precision="float16")
