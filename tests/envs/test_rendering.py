@@ -91,7 +91,8 @@ def test_triton_is_loaded_before_opengl(env, monkeypatch, tmp_path):
     """A CUDA build of PyTorch brings it, and after Mesa it would crash the process; here one stands in for it."""
     (tmp_path / "triton.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "triton", raising=False)
+    monkeypatch.setitem(sys.modules, "triton", None)  # so that the stand-in is gone after the test, too
+    del sys.modules["triton"]
     loaded = []
 
     class Refused(Exception):
