@@ -55,13 +55,13 @@ class Listener:
         self.training = any(item.key == "steps" and float(item.value) > 0 for item in message.values)
 
 
-def measure(args: argparse.Namespace, run: Path) -> dict[str, Any]:
-    """Run the graph on a copy of the job's practice and listen."""
+def measure(job: Path, run: Path, furniture: int, seconds: float, rate: float) -> dict[str, Any]:
+    """Practise in `run` with what the job's practice began with, and listen for so long."""
     words = [sys.executable, "-m", "robot_learning.commands.main", "up", "practice", f"run:={run}", "bags:=false"]
     words += [
-        f"checkpoint:={begins if (begins := args.job / 'pretrain').exists() else args.job / 'clone'}",
-        f"reward:={args.job / 'reward'}",
-        f"furniture:={args.furniture}",
+        f"checkpoint:={begins if (begins := job / 'pretrain').exists() else job / 'clone'}",
+        f"reward:={job / 'reward'}",
+        f"furniture:={furniture}",
         "steps:=1000000",
     ]
     rclpy.init()
@@ -72,7 +72,7 @@ def measure(args: argparse.Namespace, run: Path) -> dict[str, Any]:
     try:
         while not listener.ticks and graph.poll() is None:
             rclpy.spin_once(node, timeout_sec=0.5)
-        end = time.monotonic() + args.seconds
+        end = time.monotonic() + seconds
         while time.monotonic() < end and graph.poll() is None:
             rclpy.spin_once(node, timeout_sec=0.5)
     finally:
@@ -83,7 +83,7 @@ def measure(args: argparse.Namespace, run: Path) -> dict[str, Any]:
     np.save(run / "ticks.npy", np.array(listener.ticks, float))
     if not listener.ticks:
         sys.exit(f"the policy never acted; see {run / 'ticks.log'}")
-    return summary(listener.ticks, args.rate)
+    return summary(listener.ticks, rate)
 
 
 def summary(ticks: list[tuple[float, bool]], rate: float) -> dict[str, Any]:
@@ -112,11 +112,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.run:
         args.run.mkdir(parents=True)
-        told = measure(args, args.run)
+        told = measure(args.job, args.run, args.furniture, args.seconds, args.rate)
     else:
         with tempfile.TemporaryDirectory() as temporary:
             shutil.copytree(args.job / "practice", Path(temporary) / "run")
-            told = measure(args, Path(temporary) / "run")
+            told = measure(args.job, Path(temporary) / "run", args.furniture, args.seconds, args.rate)
     print(
         f"{told['ticks']} ticks, {told['while_training']} of them while the learner trained: "
         f"{told['late_share']:.1%} late by more than {1e3 * LATE:.0f} ms; gaps {told['gap_ms_p50']:.0f} ms at the median, "
