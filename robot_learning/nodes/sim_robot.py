@@ -78,6 +78,7 @@ class SimRobot(RobotNode[Config]):
             )
         self._requests: list[tuple[Callable[[Future[Answer]], None], Future[Answer]]] = []
         self._homed: list[Future[Answer]] = []
+        self._reset_told: list[tuple[Future[Answer], str]] = []
         self._failure = self._unknown_task = ""
         self._running = threading.Event()
 
@@ -126,8 +127,9 @@ class SimRobot(RobotNode[Config]):
         self._running.clear()
         self._simulator.wake()
         self._thread.join()
-        for _, future in self._requests:
+        for future in [future for _, future in self._requests] + [future for future, _ in self._reset_told]:
             future.set_result((False, "sim_robot was deactivated"))
+        self._reset_told.clear()
         self._answer_homed((False, "sim_robot was deactivated"))
         self._requests.clear()
 
@@ -177,6 +179,7 @@ class SimRobot(RobotNode[Config]):
         stamp = simulator.time if self.config.publish_clock else self.now()
         self._take_pictures([name for name in due if name in self._cameras and self._cameras[name].wanted], stamp)
         self._topics.publish(due, stamp)
+        self._answer_resets()
         if not simulator.is_homing:
             self._answer_homed((True, "home"))
             self._await_command()
@@ -189,7 +192,7 @@ class SimRobot(RobotNode[Config]):
 
     def _take_pictures(self, names: list[str], stamp: int) -> None:
         """Never late for the sake of a picture in real time; otherwise time waits for the pictures."""
-        wait = self.config.lockstep or self.config.real_time_factor == 0.0
+        wait = self.config.lockstep or self.config.real_time_factor == 0.0 or bool(self._reset_told)
         if names and not self._photographer.take(self._simulator.state(stamp), names, stamp, wait):
             self.count("skipped pictures", len(names))
 
@@ -225,9 +228,14 @@ class SimRobot(RobotNode[Config]):
 
     def _reset(self, future: Future[Answer]) -> None:
         self._answer_homed((False, "a reset came in between"))
-        text = self._simulator.reset()
+        self._reset_told.append((future, self._simulator.reset()))
         self._fresh = True
-        future.set_result((True, text))
+
+    def _answer_resets(self) -> None:
+        """Once the room as it is now has been published: who records next must not begin with what was before."""
+        while self._reset_told:
+            future, text = self._reset_told.pop()
+            future.set_result((True, text))
 
     def _home(self, future: Future[Answer]) -> None:
         self._simulator.start_homing()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from std_srvs.srv import Trigger
@@ -29,6 +30,14 @@ def test_it_records_the_demonstrations_and_failures_asked_for_and_ends(robot, tm
     dataset = Dataset(root)
     assert dataset.episode_tasks == 2 * ["open the drawer"] + 2 * ["close the drawer"]
     assert dataset.episode_success.tolist() == [True, False, True, False]
+    assert _largest_step(dataset) < 0.05  # so no frame is of the room before its reset
+
+
+def _largest_step(dataset: Dataset) -> float:
+    """How far the tool moves in one tick at most, within episodes [m]."""
+    names = list(dataset.features["observation.state"].names)
+    tool = dataset.column("observation.state")[:, [names.index(f"tcp.{axis}") for axis in "xyz"]]
+    return max(float(np.abs(np.diff(tool[start:end], axis=0)).max()) for start, end in dataset.episode_ranges)
 
 
 def test_an_episode_that_the_recorder_has_ended_by_itself_is_done_again(robot, tmp_path):
