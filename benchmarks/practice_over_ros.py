@@ -4,7 +4,7 @@
 
 Goes on from a finished `robot-learning demo`: its clone that practice began with, its reward model, its desk. First the graph
 `practice` runs for so many hours at the robot's own pace, learner and all, on this machine, and the ticks of control are listened
-to (see practice_ticks.py). Then as many ticks are practised in one process. Both are compared by the success of practice, a
+to (see practice_ticks.py). Then as many ticks, or --alone of them, are practised in one process. Both are compared by the success of practice, a
 hundred episodes at a time as the simulator knows it, and the policies they end with by fresh episodes, beside that they
 began with. What is finished is kept in --run and not repeated; the hours over ROS 2 are not gone on with once they were stopped.
 """
@@ -157,6 +157,7 @@ def main() -> None:
     parser.add_argument("--job", type=Path, default=Path("runs/demo"), help="a finished `robot-learning demo`")
     parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--run", type=Path, default=Path("runs/over_ros"))
+    parser.add_argument("--alone", type=int, default=0, help="ticks in one process; 0: as many as over ROS 2")
     parser.add_argument("--furniture", type=int, default=0, help="of the job")
     parser.add_argument("--episodes", type=int, default=100, help="of each task, at the end")
     parser.add_argument("--processes", type=int, default=2, help="that evaluate")
@@ -167,7 +168,8 @@ def main() -> None:
     told: dict[str, Any] = {"ticks": over_ros(args, ros), "episodes": args.episodes}
     told[ROS] = practised(read_entries(ros))
     world = OneProcess(96)
-    world.practise(alone, begins, args.job / "reward", TASKS, told[ROS]["ticks"], 0, args.furniture)
+    ticks = args.alone or told[ROS]["ticks"]
+    world.practise(alone, begins, args.job / "reward", TASKS, ticks, 0, args.furniture)
     told[ALONE] = practised(world.entries(alone))
     last = Path("checkpoints") / "last"
     told["evaluated"] = evaluated(args, {"the clone": begins / last, ROS: ros / last, ALONE: alone / last})
