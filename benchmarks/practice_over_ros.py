@@ -4,9 +4,9 @@
 
 Goes on from a finished `robot-learning demo`: its clone that practice began with, its reward model, its desk. First the graph
 `practice` runs for so many hours at the robot's own pace, learner and all, on this machine, and the ticks of control are listened
-to (see practice_ticks.py). Then as many ticks, or --alone of them, are practised in one process. Both are compared by the success of practice, a
-hundred episodes at a time as the simulator knows it, and the policies they end with by fresh episodes, beside that they
-began with. What is finished is kept in --run and not repeated; the hours over ROS 2 are not gone on with once they were stopped.
+to (see practice_ticks.py). Then as many ticks, or --alone of them, are practised in one process. Both are compared by the success
+of practice, a hundred episodes at a time as the simulator knows it, and the policies they end with by fresh episodes, beside the
+one they began with. What is finished is kept in --run and not repeated; hours over ROS 2 that were stopped begin anew.
 """
 
 from __future__ import annotations
