@@ -124,9 +124,10 @@ def text(told: dict[str, Any]) -> str:
         lines.append(f"| {name} | {of['successes'][TASKS[0]]} | {of['successes'][TASKS[1]]} | {gain} |")
     lines += [
         "",
-        f"The beat of control over {ticks['hours']:.2g} hours: {ticks['ticks']} ticks, {ticks['while_training']} of them while the "
-        f"learner trained; {ticks['late_share']:.2%} came more than {1e3 * LATE:.0f} ms late ({ticks['late_share_training']:.2%} "
-        f"of those); gaps {ticks['gap_ms_p50']:.0f} ms at the median, {ticks['gap_ms_p99']:.0f} ms at the 99th percentile.",
+        f"The beat of control over {ticks['hours']:.2g} hours: {ticks['ticks']} ticks, {ticks['while_training']} of them while "
+        f"the learner trained; {ticks['late_share']:.2%} came more than {1e3 * LATE:.0f} ms late "
+        f"({ticks['late_share_training']:.2%} of those); "
+        f"gaps {ticks['gap_ms_p50']:.0f} ms at the median, {ticks['gap_ms_p99']:.0f} ms at the 99th percentile.",
         "",
         f"![curves]({NAME}.png)",
         "",
