@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from robot_learning.data import Dataset
 from robot_learning.data.check import check
-from tests.nodes.practising import Practising
+from tests.nodes.whole_practice import Practising
 
 
 @pytest.fixture(scope="module")
