@@ -64,11 +64,11 @@ class Config(NodeConfig):
 class SimRobot(RobotNode[Config]):
     """See the module's docstring. Physics and joint states run in one thread, rendering in a second, ROS in a third."""
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
         self._offered: list[Any] | None = (
             None  # services, made by do_configure; a node that failed to start is destroyed too
         )
-        super().__init__("sim_robot", Config)
+        super().__init__("sim_robot", Config, **options)
         config = self.config
         if not config.publish_clock and (config.lockstep or config.real_time_factor != 1.0):
             raise ParameterError(
@@ -127,11 +127,7 @@ class SimRobot(RobotNode[Config]):
         self._running.clear()
         self._simulator.wake()
         self._thread.join()
-        for future in [future for _, future in self._requests] + [future for future, _ in self._reset_told]:
-            future.set_result((False, "sim_robot was deactivated"))
-        self._reset_told.clear()
-        self._answer_homed((False, "sim_robot was deactivated"))
-        self._requests.clear()
+        self._refuse("sim_robot was deactivated")
 
     def do_cleanup(self) -> None:
         """Take the room and its topics down."""
@@ -163,6 +159,7 @@ class SimRobot(RobotNode[Config]):
         except Exception as error:
             self.get_logger().error(traceback.format_exc())
             self._failure = f"the simulation has ended: {error}"
+            self._refuse(self._failure)
 
     def _move_on(self) -> None:
         """To the next instant at which something is due."""
@@ -214,6 +211,8 @@ class SimRobot(RobotNode[Config]):
             future: Future[Answer] = Future(executor=self.executor)
             self._requests.append((work, future))
             self._simulator.wake()
+            if self._failure:  # of just now: the thread that would have answered has gone
+                self._refuse(self._failure)
             answered = await future
             assert answered is not None
             response.success, response.message = answered
@@ -223,8 +222,9 @@ class SimRobot(RobotNode[Config]):
 
     def _serve_requests(self) -> None:
         while self._requests:
-            work, future = self._requests.pop(0)
+            work, future = self._requests[0]
             work(future)
+            self._requests.pop(0)  # not before: if it fails, who asked is told why
 
     def _reset(self, future: Future[Answer]) -> None:
         self._answer_homed((False, "a reset came in between"))
@@ -240,6 +240,14 @@ class SimRobot(RobotNode[Config]):
     def _home(self, future: Future[Answer]) -> None:
         self._simulator.start_homing()
         self._homed.append(future)
+
+    def _refuse(self, reason: str) -> None:
+        """Let nobody wait for a simulation that does not go on."""
+        while self._requests:
+            self._requests.pop()[1].set_result((False, reason))
+        while self._reset_told:
+            self._reset_told.pop()[0].set_result((False, reason))
+        self._answer_homed((False, reason))
 
     def _answer_homed(self, answer: Answer) -> None:
         while self._homed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
@@ -132,3 +133,56 @@ def test_a_reset_does_not_wait_for_a_command(commander):
     before = commander.objects
     assert commander.graph.call(Trigger, "sim_robot/reset").success
     commander.graph.until(lambda: commander.objects > before, "the first tick after the reset")
+
+
+def test_a_reset_is_answered_once_what_it_shows_is_out(graph, monkeypatch):
+    """Or a recorder that is started by the answer begins with a frame of the room before."""
+    from robot_learning.nodes import sim_robot
+
+    answers, done_when_published = [], []
+    reset, publish = sim_robot.SimRobot._reset, sim_robot.RobotTopics.publish
+
+    def watched(self, *arguments):
+        publish(self, *arguments)
+        done_when_published.extend(future.done() for future in answers[len(done_when_published) :])
+
+    monkeypatch.setattr(
+        sim_robot.SimRobot, "_reset", lambda self, future: (answers.append(future), reset(self, future))
+    )
+    monkeypatch.setattr(sim_robot.RobotTopics, "publish", watched)
+    running(graph)
+    assert graph.call(Trigger, "sim_robot/reset").success
+    assert done_when_published == [False]
+
+
+def test_who_waits_for_a_simulation_that_has_ended_is_told(graph, monkeypatch):
+    from robot_learning.nodes.sim_robot import RobotTopics
+
+    running(graph)
+
+    def broken(*_):
+        raise RuntimeError("no such room")
+
+    monkeypatch.setattr(RobotTopics, "publish", broken)
+    answer = graph.call(Trigger, "sim_robot/reset")
+    assert not answer.success and "the simulation has ended: no such room" in answer.message
+
+
+def test_who_asks_for_what_fails_is_told(graph, monkeypatch):
+    robot = running(graph)
+
+    def broken():
+        raise RuntimeError("no such desk")
+
+    monkeypatch.setattr(robot._simulator, "reset", broken)
+    answer = graph.call(Trigger, "sim_robot/reset")
+    assert not answer.success and "the simulation has ended: no such desk" in answer.message
+
+
+def running(graph):
+    """A simulated robot in lockstep, in this process, for which time runs."""
+    from robot_learning.nodes.sim_robot import SimRobot
+
+    robot = graph.add(SimRobot(context=graph.context, parameter_overrides=[Parameter("lockstep", value=True)]))
+    graph.until(lambda: robot._running.is_set(), "the simulation to run")
+    return robot
