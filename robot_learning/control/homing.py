@@ -12,11 +12,9 @@ from robot_learning.control.rotations import wrap_angle
 STIR_TICKS, STIR_HEIGHT = 30, 0.05  # [m]
 REACHED, YAW_REACHED = 0.01, 0.05  # [m], [rad]
 CLEAR = 0.08  # so far below its way the hand rises before it moves sideways: out of drawer and shelf first [m]
-SPREAD, YAW_SPREAD = (
-    (0.10, 0.20, 0.06),
-    0.4,
-)  # half ranges of where episodes begin, about a home of one's own [m], [rad]
-NEAR, YAW_NEAR = (0.03, 0.03, 0.02), 0.1  # and about where a demonstration began
+# half ranges of where episodes begin: about a home of one's own, and about where a demonstration began [m], [rad]
+SPREAD, YAW_SPREAD = (0.10, 0.20, 0.06), 0.4
+NEAR, YAW_NEAR = (0.03, 0.03, 0.02), 0.1
 Place = tuple[float, float, float, float]
 """x, y, z [m] of the tool centre point in base, and its yaw [rad]."""
 

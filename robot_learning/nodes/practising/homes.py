@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
-from robot_learning.control.homing import Homes
+import numpy as np
+
+from robot_learning.control.homing import Homes, Place
 from robot_learning.control.retries import RetryPlan
 from robot_learning.folders import recovered
 from robot_learning.nodes.parameters import ParameterError
@@ -28,19 +29,22 @@ def homes_of(checkpoint: str, home: tuple[float, ...], spread: tuple[float, ...]
     if home:
         x, y, z = home
         homes = Homes(((x, y, z, 0.0),))
-    elif checkpoint and (plan := _retry_plan(Path(checkpoint))):
-        homes = Homes.demonstrated(RetryPlan.from_dict(plan).starts)
+    elif checkpoint and (starts := _starts(Path(checkpoint))):
+        homes = Homes.demonstrated(starts)
     return dataclasses.replace(homes, spread=tuple(spread)) if spread else homes
 
 
-def _retry_plan(checkpoint: Path) -> dict[str, Any] | None:
-    """What a policy knows of how its demonstrations began; None where it does not."""
+def _starts(checkpoint: Path) -> tuple[Place, ...]:
+    """Where the demonstrations of a policy began; none where it does not know."""
     path = recovered(checkpoint.expanduser()) / CONFIG
     try:
-        plan: dict[str, Any] | None = json.loads(path.read_text())["config"].get("retry")
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+        plan = json.loads(path.read_text())["config"].get("retry")
+        starts = RetryPlan.from_dict(plan).starts if plan else ()
+        if not np.isfinite(np.array(starts, float).reshape(-1, 4)).all():
+            raise ValueError(f"a place that is not finite: {starts}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ParameterError(
             f"practice: checkpoint {checkpoint}: expected {CONFIG} of a policy in it, found {type(error).__name__}: {error}; "
             "give it the folder of a trained policy, or set home"
         ) from error
-    return plan
+    return starts

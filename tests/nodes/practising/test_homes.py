@@ -46,7 +46,17 @@ def test_a_policy_that_is_not_there_is_told(tmp_path: Path) -> None:
         homes_of(str(tmp_path / "gone"), (), ())
 
 
-def test_a_policy_that_is_damaged_is_told(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ParameterError, match="JSONDecodeError"):
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("{", "JSONDecodeError"),
+        ("[]", "TypeError"),
+        ('{"config": {"retry": {"ticks": {}}}}', "KeyError: 'starts'"),
+        ('{"config": {"retry": {"ticks": {}, "starts": [[0.4, NaN, 0.2, 0.0]]}}}', "not finite"),
+        ('{"config": {"retry": {"ticks": {}, "starts": [[0.4, 0.2]]}}}', "ValueError"),
+    ],
+)
+def test_a_policy_that_is_damaged_is_told(tmp_path: Path, text: str, found: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ParameterError, match=found):
         homes_of(str(tmp_path), (), ())
