@@ -24,7 +24,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
-from robot_learning.algorithms.demonstrations import Demonstrations
+from robot_learning.algorithms.demonstrations import DemonstrationError, Demonstrations
 from robot_learning.algorithms.offline_to_online import ONLINE, OfflineToOnline
 from robot_learning.contract import STATE
 from robot_learning.data import Dataset
@@ -143,10 +143,13 @@ def _leave_alone(env: SeededEpisodes, config: RLConfig, run: Path, progress: _Pr
     alone = find_wrapper(env, ResetFree)
     if alone is None:
         return
-    if config.dataset:
-        alone.begin_as(
-            Demonstrations.join([Demonstrations.load(Dataset(folder), [STATE]) for folder in config.dataset])
-        )
+    try:
+        shown = [Demonstrations.load(Dataset(folder), [STATE]) for folder in config.dataset]
+    except DemonstrationError as error:  # failures are enough for a critic
+        tell(f"Episodes begin about the usual place, as the data does not say where demonstrations began: {error}")
+    else:
+        if shown:  # play alone is data, too
+            alone.begin_as(Demonstrations.join(shown))
     alone.notes_ends = True
     if not alone.recall(run, [Attempt(task, solved, before) for task, solved, before in progress.past]):
         tell("The scene was not kept, so practice begins with a full reset, counted as an intervention.")

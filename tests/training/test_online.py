@@ -176,6 +176,15 @@ def test_practice_that_nobody_resets_begins_as_demonstrations_do(
     assert plan is not None and homes[0].places == plan.starts
 
 
+def test_failures_alone_say_nothing_of_where_to_begin(
+    unattended: CalQLRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failures = tmp_path / "failures"
+    collect_demonstrations(failures, {"open_drawer": 0, "close_drawer": 5}, episodes=0, failures=1, cameras=())
+    learn(dataclasses.replace(unattended, dataset=(str(failures),), online_steps=30))
+    assert "begin about the usual place" in " ".join(capsys.readouterr().err.split())
+
+
 def test_evaluations_change_nothing(config: CalQLRun, tmp_path: Path) -> None:
     watched = dataclasses.replace(config, run=str(tmp_path / "watched"), evaluate_every=100)
     learn(config)
