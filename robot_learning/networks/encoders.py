@@ -82,20 +82,20 @@ class SpatialSoftmaxCNN(nn.Module):
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Features `(B, features)` of images `(B, 3, H, W)` given the condition `(B, condition)`."""
-        film = (
-            None if self.film is None or condition is None else self.film(condition)[:, :, None, None].chunk(2, dim=1)
-        )
+        film: tuple[Tensor, ...] = ()
+        if self.film is not None and condition is not None:
+            film = self.film(condition)[:, :, None, None].chunk(2, dim=1)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.in_bfloat16 and self.training):
             maps = images
             for layer in self.convolutions[:-2]:
                 maps = torch.relu(layer(maps))
             maps = self.convolutions[-2](maps)
-            if film is not None:
+            if film:
                 # not after the last layer: the softmax over space would cancel the shift
                 scale, shift = (part.to(maps.dtype) for part in film)
                 maps = maps * (1 + scale) + shift
             maps = self.convolutions[-1](torch.relu(maps))
-        features: Tensor = self.keypoints(maps.float())
+        features: Tensor = self.keypoints(maps.to(images.dtype))
         return features
 
 

@@ -67,3 +67,8 @@ def test_the_cnn_learns_in_float32(in_bfloat16: bool) -> None:
     encoder.in_bfloat16 = in_bfloat16
     encoder(torch.randn(2, 3, 16, 16)).sum().backward()
     assert {parameter.grad.dtype for parameter in encoder.parameters()} == {torch.float32}
+
+
+def test_in_float64_nothing_is_rounded() -> None:
+    encoder = SpatialSoftmaxCNN((16, 16), channels=(4, 4), kernels=(3, 3), strides=(1, 1), condition=2).double()
+    assert encoder(torch.randn(1, 3, 16, 16).double(), torch.randn(1, 2).double()).dtype == torch.float64
