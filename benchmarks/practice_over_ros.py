@@ -98,13 +98,13 @@ def evaluated(args: argparse.Namespace, policies: dict[str, Path]) -> dict[str, 
     return told
 
 
-def text(told: dict[str, Any]) -> str:
-    """Markdown."""
+def text(told: dict[str, Any], flags: str) -> str:
+    """Markdown; `flags` are those that made it."""
     ticks, episodes = told["ticks"], told["episodes"]
     lines = [
         "# Practice over ROS 2, and the same in one process",
         "",
-        "`python benchmarks/practice_over_ros.py --job runs/demo --save`. Success of practice by the simulator, "
+        f"`python benchmarks/practice_over_ros.py --job runs/demo {flags} --save`. Success of practice by the simulator, "
         f"{BLOCK} episodes at a time, in per cent, with Wilson's 95 % intervals in the figure.",
         "",
         "| | episodes (cut off) | ticks | help | false successes | success of practice |",
@@ -175,10 +175,11 @@ def main() -> None:
     last = Path("checkpoints") / "last"
     told["evaluated"] = evaluated(args, {"the clone": begins / last, ROS: ros / last, ALONE: alone / last})
     folder = RESULTS if args.save else args.run
-    (folder / f"{NAME}.md").write_text(text(told))
+    written = text(told, f"--hours {args.hours:g} --alone {args.alone} --episodes {args.episodes}")
+    (folder / f"{NAME}.md").write_text(written)
     (folder / f"{NAME}.json").write_text(json.dumps(told, indent=1) + "\n")
     figure(told, folder / f"{NAME}.png")
-    print(text(told))
+    print(written)
     if args.json:
         print(json.dumps(told))
 
