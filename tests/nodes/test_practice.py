@@ -6,7 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import JointState
@@ -14,6 +16,8 @@ from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
 from robot_learning.contract import Contract
+from robot_learning.control.kinematics import Kinematics
+from robot_learning.policies import Checkpoint, save_checkpoint
 
 OPEN, CLOSE = "open the drawer", "close the drawer"
 QUESTIONS = {OPEN: "is the drawer open?", CLOSE: "is the drawer closed?"}
@@ -24,7 +28,8 @@ class StandIn:
 
     def __init__(self, graph) -> None:
         self.node = node = graph.node("policy")
-        self.names = list(Contract.load("ur5e_2f85").action.names)
+        contract = Contract.load("ur5e_2f85")
+        self.names, self.kinematics, self.joints = list(contract.action.names), Kinematics(contract), JointState()
         self.statuses: list[DiagnosticStatus] = []
         self.begin()
         self.actions = node.create_publisher(JointState, "policy/action", 1)
@@ -68,7 +73,14 @@ class StandIn:
         self.helped, response.success = self.helped + 1, True
         return response
 
+    def tool(self) -> np.ndarray:
+        """Where the tool centre point is, x, y, z [m] and yaw [rad]."""
+        where = dict(zip(self.joints.name, self.joints.position, strict=True))
+        pose = self.kinematics.forward([where[joint] for joint in self.kinematics.contract.joints.names])
+        return np.array([*pose.position, pose.yaw])
+
     def _on_joints(self, message: JointState) -> None:
+        self.joints = message
         if self.acting:
             self.told += 1
             action = JointState(name=self.names, position=[0.0] * len(self.names))
@@ -132,6 +144,17 @@ def test_each_success_is_followed_by_the_way_back(robot, tmp_path: Path) -> None
     told = until_written(robot, tmp_path, 3)
     assert [(entry["task"], entry["solved"]) for entry in told] == [(OPEN, True), (CLOSE, True), (OPEN, True)]
     assert all(entry["ticks"] > 0 for entry in told)
+
+
+def test_episodes_begin_where_demonstrations_of_the_policy_did(robot, tmp_path: Path) -> None:
+    place = [0.52, 0.18, 0.28, 0.3]
+    plan = {"ticks": {OPEN: 50}, "starts": [place]}
+    policy = Checkpoint("chunk", [OPEN], {"retry": plan}, Contract.load("ur5e_2f85"), {}, {"w": torch.zeros(1)})
+    save_checkpoint(tmp_path / "policy", policy)
+    robot.practise(checkpoint=str(tmp_path / "policy"))
+    robot.until(lambda: robot.other.acting and robot.other.told > 5, "an episode to run", 120.0)
+    away = np.abs(robot.other.tool() - place)
+    assert away.max() < 0.2 and away[:3].max() < 0.05, away  # the usual home is 0.18 m away
 
 
 def test_failures_change_the_task_and_then_ask_for_help(robot, tmp_path: Path) -> None:
