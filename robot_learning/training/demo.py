@@ -245,11 +245,11 @@ class Demo:
     def pretrain(self) -> None:
         """Train the generalist, and from it the clone that practice begins with, or go on with them."""
         prior = tuple(str(folder) for folder in self.priors)
-        alone: dict[str, Any] = {"prior": prior, "threads": 1}  # is as fast on one thread, in bfloat16, as on two
-        general = self._training("general", steps=self.config.general_steps, bc=GENERAL, **alone)
+        common: dict[str, Any] = {"prior": prior, "threads": 1}  # is as fast on one thread, in bfloat16, as on two
+        general = self._training("general", steps=self.config.general_steps, bc=GENERAL, **common)
         self._train(general)
         bc = dataclasses.replace(GENERAL, **AFTERWARDS)
-        self._train(self._training("pretrain", dataset=str(self.dataset), start=general.run, bc=bc, **alone))
+        self._train(self._training("pretrain", dataset=str(self.dataset), start=general.run, bc=bc, **common))
 
     def practise(self) -> None:
         """Practise, or go on with it."""
