@@ -54,10 +54,11 @@ class PracticeSchedule:
     def choose(self, past: Sequence[Attempt], done: Mapping[str, bool]) -> str:
         """The task of the next episode, given which goals (by task) seem to be reached already; none need be told.
 
-        After failures at every task the answers are not believed any more: one of them must be wrong.
+        After failures enough for every task an answer may be wrong: then, once after each stirring, none is believed. No more
+        often, for a policy that is merely weak fails as often, and at what is done already there is nothing to learn.
         """
-        order = self._order(past)
-        believed = self.failures(past) < self.config.retries * len(self.tasks)
+        order, stuck = self._order(past), self.failures(past)
+        believed = stuck < self.config.retries * len(self.tasks) or stuck % self.config.stir_after > 0
         return next((task for task in order if not (believed and done.get(task, False))), order[0])
 
     def failures(self, past: Sequence[Attempt]) -> int:

@@ -39,9 +39,16 @@ def test_where_everything_seems_done_the_turn_decides(schedule: PracticeSchedule
     assert schedule.choose([], {OPEN: True, CLOSE: True}) == OPEN
 
 
-def test_after_failures_all_around_the_answers_are_not_believed(schedule: PracticeSchedule) -> None:
+def test_after_failures_all_around_the_answers_are_not_believed_once() -> None:
+    schedule, answers = PracticeSchedule([OPEN, CLOSE], ScheduleConfig(stir_after=4)), {OPEN: True, CLOSE: False}
     past = failed(OPEN, OPEN, CLOSE, CLOSE)
-    assert schedule.choose(past, {OPEN: True, CLOSE: False}) == OPEN
+    assert schedule.choose(past, answers) == OPEN
+    assert schedule.choose([*past, *failed(OPEN)], answers) == CLOSE
+
+
+def test_they_are_not_believed_again_after_the_next_stirring() -> None:
+    schedule, answers = PracticeSchedule([OPEN, CLOSE], ScheduleConfig(stir_after=4)), {OPEN: True, CLOSE: False}
+    assert schedule.choose(failed(*[OPEN] * 4, *[CLOSE] * 4), answers) == OPEN
 
 
 def test_stuck_it_stirs_and_then_asks_a_person(schedule: PracticeSchedule) -> None:
