@@ -70,6 +70,9 @@ def choose_frames(
 ) -> list[Frames]:
     """The labelled frames of datasets, every `stride`-th, thinned out evenly to at most `limit` in all.
 
+    Each dataset has the same share of the limit, and what a small one does not need goes to the others: hours of play elsewhere
+    do not crowd out the few minutes recorded at the robot's own desk.
+
     `sources`, `tolerance` [m] and `margin` [m] as in `label_matrix`.
 
     Raises:
@@ -89,14 +92,24 @@ def choose_frames(
         )
     if total <= limit:
         return chosen
+    shares = equal_shares([len(frames.rows) for frames in chosen], limit)
     kept = [
-        np.unique(np.linspace(0, len(f.rows) - 1, max(1, limit * len(f.rows) // total)).astype(int)) for f in chosen
+        np.unique(np.linspace(0, len(f.rows) - 1, share).astype(int)) for f, share in zip(chosen, shares, strict=True)
     ]
     return [
         Frames(f.dataset, f.rows[k], f.episodes[k], f.labels[k])
         for f, k in zip(chosen, kept, strict=True)
         if len(f.rows)
     ]
+
+
+def equal_shares(sizes: Sequence[int], limit: int) -> list[int]:
+    """How much of `limit` each has: equal parts, but none more than its size, and at least one of what is there."""
+    shares, left = [0] * len(sizes), limit
+    for done, k in enumerate(np.argsort(sizes, kind="stable")):
+        shares[k] = min(sizes[k], max(1, left // (len(sizes) - done)))
+        left -= shares[k]
+    return shares
 
 
 def make_maps(

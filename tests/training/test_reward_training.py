@@ -22,7 +22,7 @@ from robot_learning.rewards import (
 from robot_learning.rewards.augmentation import recoloured
 from robot_learning.rewards.embedded import make_book
 from robot_learning.training.reward_evaluation import evaluate_reward, runs_of
-from robot_learning.training.reward_frames import choose_frames, make_maps
+from robot_learning.training.reward_frames import choose_frames, equal_shares, make_maps
 from robot_learning.training.reward_page import write_page
 from robot_learning.training.reward_training import RewardRun, known_questions, train_reward
 
@@ -141,6 +141,19 @@ def test_datasets_keep_their_episodes_apart(recorded: Path) -> None:
 def test_frames_are_thinned_to_the_limit(recorded: Path) -> None:
     chosen = choose_frames([recorded], make_book(known_questions(None)), limit=10)
     assert len(chosen[0].rows) == 10
+
+
+@pytest.mark.parametrize(
+    ("sizes", "limit", "shares"),
+    [
+        ([40, 180, 330], 90, [30, 30, 30]),
+        ([10, 180, 330], 90, [10, 40, 40]),
+        ([330, 10, 20], 90, [60, 10, 20]),
+        ([5, 0, 9], 4, [2, 0, 2]),
+    ],
+)
+def test_small_datasets_are_not_crowded_out(sizes: list[int], limit: int, shares: list[int]) -> None:
+    assert equal_shares(sizes, limit) == shares
 
 
 def test_a_copy_does_not_depend_on_its_neighbours(recorded: Path) -> None:
