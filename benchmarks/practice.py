@@ -3,12 +3,15 @@
     python benchmarks/practice.py [--pairs open_drawer ...] [--seeds 0 1 2] [--variants model truth ...] [--save] [--json]
 
 For each pair of tasks and seed a desk of its own: the furniture stands where the seed puts it. There are 10 + 10 demonstrations
-and 20 + 20 failures there. Prior data, the same for all, is three hours of play at other desks, from which a generalist is
-cloned once. Then, at each desk: a reward model, of what was recorded there and an hour of the play; a clone of the demonstrations
-alone (BC); and a clone that goes on from the generalist, of the demonstrations and that hour, and on by self-imitation.
+and 20 + 20 failures there. Prior data, the same for all, is from other desks: three hours of play, and 300 demonstrations of each
+of the tasks with the block, which play seldom gets done. From all of it a generalist is cloned once. Then, at each desk: a reward
+model, of what was recorded there, an hour of the play and the demonstrations elsewhere of its tasks; a clone of what was shown
+there alone (BC); and a clone that goes on from the generalist, of the same as the reward model, and on by self-imitation.
 Variants: `model`, the whole recipe; `truth`, the simulator judges instead of the reward model; `resets`, the reward model judges
-but arm and objects are put anew for each episode; `no_prior`, practice begins with BC. Policies are evaluated at that desk, with
-resets of arm and objects, on episodes that nothing else uses, by the simulator's verdict; BC and the last one also with retries.
+but arm and objects are put anew for each episode; `no_prior`, practice begins with BC; `rlpd` and `cal_ql`, reinforcement
+learning from the pictures (SAC with prior data, Cal-QL) in the place of self-imitation, from the same data. Policies are
+evaluated at that desk, with resets of arm and objects, on episodes that nothing else uses, by the simulator's verdict; BC and
+the last one also with retries.
 
 A job is one variant on one pair with one seed, in one process with one thread, in a folder below --run; what is finished is not
 repeated, and what was stopped or killed goes on. --report measures nothing and reports what there is.
@@ -36,6 +39,7 @@ from typing import Any
 import numpy as np
 from kept_jobs import KeptJobs
 from practice_report import NAME, summary, write
+from practice_rl import practise_by_rl, practised_by_rl
 from reward_quality import PAIRS
 
 from robot_learning.algorithms.demonstrations import Demonstrations
@@ -55,16 +59,20 @@ from robot_learning.training.self_imitation import practise
 from robot_learning.training.self_imitation_run import from_clone, read_run
 
 RESULTS = Path(__file__).parent / "results"
+RL = ("rlpd", "cal_ql")
 VARIANTS = {
     "model": Autonomy(reset_free=True, reward="reward"),
     "truth": Autonomy(reset_free=True),
     "resets": Autonomy(reward="reward"),
     "no_prior": Autonomy(reset_free=True, reward="reward"),
+    **dict.fromkeys(RL, Autonomy(reset_free=True, reward="reward")),
 }
 DATA_SEED, TEST_SEED, FURNITURE = 30_000, 950_000, 700
 PRIOR_SEEDS, PRIOR_MINUTES = tuple(range(60_000, 66_000, 1000)), 30  # of play, each
 BESIDE = 2  # of these, part of each batch at a desk, and of what the reward model learns from
-GENERAL, GENERAL_STEPS = "general", 12_000  # the generalist's run, and gradient steps
+PRIOR_PAIRS = {"sweep_object": 80_000, "put_into_shelf": 82_000, "rotate_left": 84_000}  # demonstrated elsewhere: seeds
+PRIOR_EPISODES = 300  # demonstrations of each of their tasks
+GENERAL, GENERAL_STEPS = "general", 20_000  # the generalist's run, and gradient steps
 CLONE_STEPS = 1000  # of a clone that goes on from it
 RESULT = "result.json"
 ROUND, ALONE_STEPS = 5000, 2000  # steps of practice between trainings; of a clone from scratch
@@ -90,7 +98,15 @@ class Job:
 
     def facts(self) -> dict[str, Any]:
         """What must be equal for results to belong together."""
-        recipe = [len(PRIOR_SEEDS) * PRIOR_MINUTES, GENERAL_STEPS, CLONE_STEPS, ROUND, "begins as demonstrations do"]
+        prior = [len(PRIOR_SEEDS) * PRIOR_MINUTES, PRIOR_EPISODES]
+        recipe = [
+            *prior,
+            GENERAL_STEPS,
+            CLONE_STEPS,
+            ROUND,
+            "begins as demonstrations do",
+            "what is done is passed over",
+        ]
         return {**vars(self), "pair": list(self.pair), "desk": self.furniture, "recipe": recipe}
 
     @property
@@ -106,7 +122,7 @@ class Job:
 
 def begin(job: Job, folder: Path, root: Path) -> tuple[Path, Path]:
     """Data, reward model and clones of a pair and seed, made once; runs of the clone without and with prior data."""
-    beside = priors(root)[:BESIDE]
+    beside = recorded_elsewhere(job, root)
     data, reward = folder / "data", folder / "reward"
     seeds = {task: DATA_SEED + 2000 * job.seed + 1000 * k for k, task in enumerate(job.pair)}
     look: dict[str, Any] = {"image_size": job.size, "furniture": job.furniture}
@@ -134,7 +150,7 @@ def begin(job: Job, folder: Path, root: Path) -> tuple[Path, Path]:
 
 def generalist(root: Path) -> None:
     """Clone all that succeeded in the prior data, once for all jobs."""
-    prior = tuple(map(str, priors(root)))
+    prior = tuple(map(str, [*play(root), *shown(root).values()]))
     config = TrainConfig(prior=prior, run=str(root / GENERAL), steps=GENERAL_STEPS, threads=1)
     train(replace(config, bc=replace(config.bc, dropout=0.1)), resume=True)
 
@@ -152,24 +168,35 @@ def work(job: Job, root: Path) -> None:
         autonomy = VARIANTS[job.variant]
         reward, limit = str(basis / "reward") if autonomy.reward else "", longest(basis / "data")
         autonomy = replace(autonomy, reward=reward, furniture=job.furniture, episode_steps=limit)
-        run = folder / "run"
-        config = from_clone(clone, str(run), job.steps)
-        steps = ALONE_STEPS if job.variant == "no_prior" else CLONE_STEPS
-        settings = replace(config.settings, round_steps=ROUND, gradient_steps=steps, most_gradient_steps=steps)
-        outcome = practise(replace(config, tasks=job.pair, autonomy=autonomy, settings=settings), resume=True)
-        if not outcome.finished:
-            raise KeyboardInterrupt  # stopped; the same command goes on
-        result = {"job": job.facts(), **practised(run), "points": []}
+        run, every = folder / "run", job.steps // job.marks
+        if job.variant in RL:
+            beside = recorded_elsewhere(job, root)
+            data = basis / "data"
+            policies = practise_by_rl(job.variant, run, job.pair, data, beside, autonomy, job.steps, every, job.seed)
+            told = practised_by_rl(run, job.steps)
+        else:
+            policies, told = imitate_itself(job, clone, run, autonomy), practised(run)
+        result = {"job": job.facts(), **told, "points": []}
         result["bc"] = evaluated(job, alone / "checkpoints" / "last", 0)["successes"]
-        last = run / "rounds" / f"round_{job.steps // ROUND}"
-        for name, policy in (("bc_retry", alone / "checkpoints" / "last"), ("end_retry", last)):
-            result[name] = evaluated(job, policy, 0, basis / "data")["successes"]
-        for step in range(0, job.steps + 1, job.steps // job.marks):
-            result["points"].append(evaluated(job, run / "rounds" / f"round_{step // ROUND}", step))
+        for name, policy in (("bc_retry", alone / "checkpoints" / "last"), ("end_retry", policies[job.steps])):
+            plans = job.variant not in RL or name == "bc_retry"  # only policies that plan ahead try again
+            result[name] = evaluated(job, policy, 0, basis / "data")["successes"] if plans else None
+        for step in range(0, job.steps + 1, every):
+            result["points"].append(evaluated(job, policies[step], step))
         result["cpu_seconds"] = time.process_time() - began
     partial = known.with_suffix(".tmp")
     partial.write_text(json.dumps(result))
     os.replace(partial, known)
+
+
+def imitate_itself(job: Job, clone: Path, run: Path, autonomy: Autonomy) -> dict[int, Path]:
+    """Practise on from the clone; policies by steps of practice."""
+    config = from_clone(clone, str(run), job.steps)
+    steps = ALONE_STEPS if job.variant == "no_prior" else CLONE_STEPS
+    settings = replace(config.settings, round_steps=ROUND, gradient_steps=steps, most_gradient_steps=steps)
+    if not practise(replace(config, tasks=job.pair, autonomy=autonomy, settings=settings), resume=True).finished:
+        raise KeyboardInterrupt  # stopped; the same command goes on
+    return {ROUND * k: run / "rounds" / f"round_{k}" for k in range(job.steps // ROUND + 1)}
 
 
 def longest(data: Path) -> int:
@@ -278,9 +305,19 @@ def main() -> None:
         print(json.dumps(told))
 
 
-def priors(root: Path) -> list[Path]:
-    """Folders of the prior data."""
+def play(root: Path) -> list[Path]:
+    """Folders of play at other desks."""
     return [root / "prior" / str(seed) for seed in PRIOR_SEEDS]
+
+
+def recorded_elsewhere(job: Job, root: Path) -> list[Path]:
+    """The prior data that is learned from at the desk of a job."""
+    return [*play(root)[:BESIDE], *(folder for name, folder in shown(root).items() if name == job.pair[0])]
+
+
+def shown(root: Path) -> dict[str, Path]:
+    """Folders of demonstrations at other desks, by the first task of the pair."""
+    return {name: root / "prior" / name for name in PRIOR_PAIRS}
 
 
 def go(jobs: list[Job], root: Path, processes: int) -> None:
@@ -290,15 +327,27 @@ def go(jobs: list[Job], root: Path, processes: int) -> None:
     chains: dict[str, list[Job]] = {}
     for job in jobs:
         chains.setdefault(job.basis, []).append(job)
-    for seed, folder in zip(PRIOR_SEEDS, priors(root), strict=True):
-        collect_play(folder, PRIOR_MINUTES, seed, jobs[0].size)
-    generalist(root)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context) as pool:
+        collecting = [
+            *(
+                pool.submit(collect_play, folder, PRIOR_MINUTES, seed, jobs[0].size)
+                for seed, folder in zip(PRIOR_SEEDS, play(root), strict=True)
+            ),
+            *(pool.submit(_show, pair, root, jobs[0].size) for pair in PAIRS if pair[0] in PRIOR_PAIRS),
+        ]
+        for future in as_completed(collecting):
+            future.result()
+        pool.submit(generalist, root).result()
         futures = {pool.submit(_chain, chain, root): name for name, chain in chains.items()}
         for done, future in enumerate(as_completed(futures), 1):
             future.result()
             print(f"{done}/{len(chains)} finished: {futures[future]}", file=sys.stderr, flush=True)
+
+
+def _show(pair: tuple[str, str], root: Path, size: int) -> None:
+    seeds = {task: PRIOR_PAIRS[pair[0]] + 1000 * k for k, task in enumerate(pair)}
+    collect_demonstrations(shown(root)[pair[0]], seeds, PRIOR_EPISODES, size)
 
 
 def _chain(jobs: list[Job], root: Path) -> None:

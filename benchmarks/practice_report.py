@@ -28,21 +28,24 @@ def successes(results: Sequence[dict[str, Any]]) -> np.ndarray:
 
 def curve(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Rates of BC and at each mark, with intervals, and the gains over BC and over what practice began with."""
-    table = successes(results)
+    table, again = successes(results), _once_more(results, "end_retry")
     alone = np.array([row for result in results for row in result["bc"].values()], float)
     return {
         "steps": [point["step"] for point in results[0]["points"]][: len(table)],
         "bc": _rate(alone),
         "bc_retry": _rate(_once_more(results, "bc_retry")),
-        "end_retry": _rate(_once_more(results, "end_retry")),
-        "gain_retry": _gain(_once_more(results, "bc_retry"), _once_more(results, "end_retry")),
+        "end_retry": None if again is None else _rate(again),
+        "gain_retry": None if again is None else _gain(_once_more(results, "bc_retry"), again),
         "rates": [_rate(row) for row in table],
         "gain": _gain(alone, table[-1]),
         "gain_of_practice": _gain(table[0], table[-1]),
     }
 
 
-def _once_more(results: Sequence[dict[str, Any]], name: str) -> np.ndarray:
+def _once_more(results: Sequence[dict[str, Any]], name: str) -> Any:
+    """`(results x tasks, episodes)`, None where the policy cannot try again."""
+    if any(result[name] is None for result in results):
+        return None
     return np.array([row for result in results for row in result[name].values()], float)
 
 
@@ -73,16 +76,19 @@ def summary(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _pair(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    total = {key: sum(r[key] for r in results) for key in
-             ("steps", "episodes", "interventions", "resets", "said", "false_success", "missed_success")}  # fmt: skip
+    known = [result for result in results if result["false_success"] is not None]
+    total = {key: sum(r[key] for r in results) for key in ("steps", "episodes", "interventions", "resets")}
+    total |= {key: sum(r[key] for r in known) for key in ("said", "false_success", "missed_success")}
     return {
         **curve(results),
         "seeds": [result["job"]["seed"] for result in results],
         "interventions_per_1000": 1000 * total["interventions"] / total["steps"],
         "resets_per_1000": 1000 * total["resets"] / total["steps"],
-        "false_share": total["false_success"] / max(total["said"], 1),
+        "false_share": total["false_success"] / max(total["said"], 1) if known else None,
         "missed_share": total["missed_success"]
-        / max(total["missed_success"] + total["said"] - total["false_success"], 1),
+        / max(total["missed_success"] + total["said"] - total["false_success"], 1)
+        if known
+        else None,
         "cpu_seconds": float(np.mean([result["cpu_seconds"] for result in results])),
     }
 
@@ -114,13 +120,16 @@ def table(told: dict[str, Any]) -> str:
                 ", ".join(map(str, values.get("seeds", []))),
                 *(_percent(r) for r in (values["bc"], *values["rates"], *(values[k] for k in GAINS))),
             ]
-            shares = [f"{values[key]:.1%}" for key in ("false_share", "missed_share") if "seeds" in values]
-            cells += [f"{values['interventions_per_1000']:.2f}", *shares] if shares else ["", "", ""]
+            shares = [values.get(key) for key in ("false_share", "missed_share")]
+            help_ = f"{values['interventions_per_1000']:.2f}" if "seeds" in values else ""
+            cells += [help_, *("" if share is None else f"{share:.1%}" for share in shares)]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _percent(figure: dict[str, Any]) -> str:
+def _percent(figure: dict[str, Any] | None) -> str:
+    if figure is None:
+        return ""
     low, high = figure["interval"]
     return f"{100 * figure['value']:.0f} ({100 * low:.0f} to {100 * high:.0f})"
 
