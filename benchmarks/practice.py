@@ -73,6 +73,7 @@ BESIDE = 2  # of these, part of each batch at a desk, and of what the reward mod
 PRIOR_PAIRS = {"sweep_object": 80_000, "put_into_shelf": 82_000, "rotate_left": 84_000}  # demonstrated elsewhere: seeds
 PRIOR_EPISODES = 300  # demonstrations of each of their tasks
 GENERAL, GENERAL_STEPS = "general", 20_000  # the generalist's run, and gradient steps
+JUDGED = 9000  # frames that a reward model learns from
 CLONE_STEPS = 1000  # of a clone that goes on from it
 RESULT = "result.json"
 ROUND, ALONE_STEPS = 5000, 2000  # steps of practice between trainings; of a clone from scratch
@@ -128,7 +129,7 @@ def begin(job: Job, folder: Path, root: Path) -> tuple[Path, Path]:
     look: dict[str, Any] = {"image_size": job.size, "furniture": job.furniture}
     collect_demonstrations(data, seeds, episodes=10, failures=20, **look)
     if not (reward / "config.json").exists():
-        look = EmbeddedConfig(image_size=job.size)
+        look = EmbeddedConfig(image_size=job.size, cameras=("front", "wrist"))
         run = RewardRun(
             dataset=(data, *beside),
             output=reward,
@@ -136,6 +137,7 @@ def begin(job: Job, folder: Path, root: Path) -> tuple[Path, Path]:
             cache=folder / "features",
             margin=MARGIN,
             network=look,
+            frames=JUDGED,
         )
         train_reward(run)
     alone = TrainConfig(dataset=str(data), run=str(folder / "bc"), steps=ALONE_STEPS, threads=1, seed=job.seed)
