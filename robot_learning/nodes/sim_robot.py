@@ -211,8 +211,7 @@ class SimRobot(RobotNode[Config]):
             future: Future[Answer] = Future(executor=self.executor)
             self._requests.append((work, future))
             self._simulator.wake()
-            if self._failure:  # of just now: the thread that would have answered has gone
-                self._refuse(self._failure)
+            self._refuse_if_ended()
             answered = await future
             assert answered is not None
             response.success, response.message = answered
@@ -240,6 +239,11 @@ class SimRobot(RobotNode[Config]):
     def _home(self, future: Future[Answer]) -> None:
         self._simulator.start_homing()
         self._homed.append(future)
+
+    def _refuse_if_ended(self) -> None:
+        """The thread that would have answered may have gone just now."""
+        if self._failure:
+            self._refuse(self._failure)
 
     def _refuse(self, reason: str) -> None:
         """Let nobody wait for a simulation that does not go on."""

@@ -11,47 +11,34 @@ if TYPE_CHECKING:
 
 def render(model: EmbeddedReward) -> str:
     """The card (README.md): what the model is, what it was trained on and how often it is wrong, for people."""
-    facts = {k: v for k, v in model.facts.items() if k != "quality"}
-    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    return f"""# A reward model for {len(model.questions)} questions
-
+    what = f"""\
 It looks at the cameras {", ".join(model.cameras)} and says how probable it is that the answer to a yes/no question is yes.
 Frozen image features (EfficientNet-Lite0, trained on ImageNet) and a frozen sentence embedding (all-MiniLM-L6-v2) are joined
 by {len(model.heads)} small heads, which were trained on the data below. It is no large vision-language model: it answers the
-questions below and other wordings of them, for scenes like those of its data, and refuses the rest.
-
-| | |
-|---|---|
-{rows}
-| yes from | P(yes) = {model.threshold:.3f} |
-| no up to | P(yes) = {model.no_threshold:.3f} |
-
-## Questions, and errors on episodes that the answering head had not seen
-| question | yes | no | false positives | false negatives | AUC |
-|---|---|---|---|---|---|
-{_quality_rows(model)}
-
-## Use
-```python
-from robot_learning.rewards import load_reward
-
-reward = load_reward("<this folder>")
-reward.probability({{"{model.cameras[0]}": picture}}, {model.questions[0]!r})  # picture: (H, W, 3) uint8 RGB
-```
+questions below and other wordings of them, for scenes like those of its data, and refuses the rest."""
+    hint = """\
 A share of false positives per frame is not one per episode: over many frames some answer is wrong. Ask for several frames
 in a row.
 """
+    title = f"A reward model for {len(model.questions)} questions"
+    return _card(model, title, what, "episodes that the answering head had not seen") + hint
 
 
 def render_prompted(model: PromptedReward, answerer: str) -> str:
     """The card of a model that asks in words; `answerer` says what answers, for people."""
-    facts = {k: v for k, v in model.facts.items() if k != "quality"}
-    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    return f"""# A reward model that asks {answerer}
-
+    what = f"""\
 It looks at the cameras {", ".join(model.cameras)}, in this order, and says how probable it is that the answer to a yes/no
 question is yes. The questions below are calibrated, each by itself; any other question is asked as it stands, with the
-calibration of all of them together, and nobody has measured how good that is.
+calibration of all of them together, and nobody has measured how good that is."""
+    return _card(model, f"A reward model that asks {answerer}", what, "held-out episodes")
+
+
+def _card(model: EmbeddedReward | PromptedReward, title: str, what: str, judged_on: str) -> str:
+    facts = {k: v for k, v in model.facts.items() if k != "quality"}
+    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    return f"""# {title}
+
+{what}
 
 | | |
 |---|---|
@@ -59,7 +46,7 @@ calibration of all of them together, and nobody has measured how good that is.
 | yes from | P(yes) = {model.threshold:.3f} |
 | no up to | P(yes) = {model.no_threshold:.3f} |
 
-## Questions, and errors on held-out episodes
+## Questions, and errors on {judged_on}
 | question | yes | no | false positives | false negatives | AUC |
 |---|---|---|---|---|---|
 {_quality_rows(model)}
