@@ -15,6 +15,7 @@ from typing import Any, Literal
 import tyro
 
 from robot_learning.commands.main import OK
+from robot_learning.envs.demonstrator import PlayConfig
 from robot_learning.envs.tasks import task as task_named
 from robot_learning.training.collection import collect_demonstrations
 from robot_learning.training.play_collection import collect_play
@@ -38,6 +39,8 @@ class Config:
     """Episodes of each task that fail on purpose, in addition."""
     minutes: float = 10.0
     """Minutes of play the dataset shall hold."""
+    play_with: tuple[str, ...] = ()
+    """Play: the tasks to be tried, others only while none of these is possible; none: all."""
     cameras: tuple[str, ...] = ("front", "wrist")
     """Cameras to record."""
     image_size: int = 96
@@ -51,7 +54,8 @@ class Config:
 def run(config: Config) -> int:
     """Collect until the dataset holds what was asked for."""
     if config.kind == "play":
-        collect_play(config.dataset, config.minutes, config.seed, config.image_size, config.cameras)
+        how = PlayConfig(tasks=tuple(task_named(name).name for name in config.play_with))
+        collect_play(config.dataset, config.minutes, config.seed, config.image_size, config.cameras, how)
     else:
         seeds = {task_named(name).name: config.seed + SEEDS_PER_TASK * k for k, name in enumerate(config.tasks)}
         look: dict[str, Any] = {"failures": config.failures, "furniture": config.furniture}

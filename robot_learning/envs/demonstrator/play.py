@@ -41,11 +41,18 @@ class PlayConfig:
     Attributes:
         abandon: chance that an attempt is given up half-way; repeat: chance to stay with the same thing, by undoing what
         was just done or doing it again. demonstrator: how each attempt is done.
+        tasks: play with these only, and with others while none of these is possible; all when empty.
     """
 
     abandon: float = 0.15
     repeat: float = 0.35
     demonstrator: DemonstratorConfig = field(default_factory=DemonstratorConfig)
+    tasks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.tasks) - set(SCRIPTS))
+        if unknown:
+            raise ValueError(f"tasks: nobody knows how to do {unknown}; known: {sorted(SCRIPTS)}")
 
 
 class Player:
@@ -89,7 +96,8 @@ class Player:
         return action
 
     def _choose(self) -> None:
-        candidates = [name for name in SCRIPTS if possible(self.room, name)]
+        there = [name for name in SCRIPTS if possible(self.room, name)]
+        candidates = [name for name in there if name in (self.config.tasks or SCRIPTS)] or there
         same = [name for name in (self.task.reverse, self.task.name) if name in candidates]
         if self.begun and same and self.rng.random() < self.config.repeat:
             candidates = same[:1]

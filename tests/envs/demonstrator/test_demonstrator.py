@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robot_learning.envs.demonstrator import SCRIPTS, WAYS, Demonstrator, DemonstratorConfig, Player, possible
+from robot_learning.envs.demonstrator import (
+    SCRIPTS,
+    WAYS,
+    Demonstrator,
+    DemonstratorConfig,
+    PlayConfig,
+    Player,
+    possible,
+)
 from robot_learning.envs.playroom_env import PlayroomEnv
 from robot_learning.envs.tasks import TASKS, UnknownTaskError
 
@@ -101,6 +109,26 @@ def test_play_gives_up_and_repeats(env):
     for _ in range(1200):
         env.step(player.act())
     assert 0 < player.abandoned < player.begun
+
+
+def test_play_with_some_tasks_tries_no_others(env):
+    env.reset(seed=0, options={"task": "rotate_left"})
+    player = Player(env.room, np.random.default_rng(0), PlayConfig(tasks=("rotate_left", "rotate_right")))
+    tried = set()
+    for _ in range(300):
+        env.step(player.act())
+        tried.add(player.task.name)
+    assert tried == {"rotate_left", "rotate_right"}
+
+
+def test_play_with_what_is_impossible_tries_what_makes_it_possible(env):
+    env.reset(seed=0, options={"task": "open_drawer"})
+    assert Player(env.room, np.random.default_rng(0), PlayConfig(tasks=("close_drawer",))).task.name != "close_drawer"
+
+
+def test_play_with_an_unknown_task_is_refused():
+    with pytest.raises(ValueError, match="fold_laundry"):
+        PlayConfig(tasks=("fold_laundry",))
 
 
 def test_play_only_tries_what_is_possible(env):
