@@ -128,17 +128,8 @@ class Demonstrations:
         Raises:
             ContractError: the dataset lacks an input. DemonstrationError: no episode is left, or an action is not finite.
         """
-        if dataset.contract is None:
-            raise DemonstrationError(f"{dataset.root} has no contract, so its robot is unknown; import it with one")
-        contract = dataset.contract.select(list(inputs))
         chosen = _choose(dataset, tasks, only_success) if episodes is None else list(episodes)
-        ranges = np.asarray(dataset.episode_ranges)[chosen].tolist()
-        parts = [_unflagged(dataset, start, stop, without) for start, stop in ranges]
-        kept = [(rows, dataset.episode_tasks[e]) for rows, e in zip(parts, chosen, strict=True) if rows.size]
-        if not kept:
-            raise DemonstrationError(f"{dataset.root}: every frame of the episodes {chosen} is flagged as {without}")
-        lengths = np.array([rows.size for rows, _ in kept])
-        return _read(dataset, contract, inputs, np.concatenate([r for r, _ in kept]), lengths, [t for _, t in kept])
+        return _read([_whole_episodes(dataset, chosen, without)], inputs)
 
 
 class Achieved(NamedTuple):
@@ -181,13 +172,29 @@ def cut_out(
     Raises:
         ContractError: the dataset lacks an input. DemonstrationError: it has no contract.
     """
+    chosen = _attempts(dataset, attempts, without)
+    return _read([chosen], inputs) if chosen.episodes else None
+
+
+class _Chosen(NamedTuple):
+    """What is taken from a dataset: the frames of each episode, and its task."""
+
+    dataset: Dataset
+    episodes: list[tuple[np.ndarray, str]]
+
+
+def _attempts(dataset: Dataset, attempts: Sequence[Achieved], without: str = "") -> _Chosen:
     kept = [(rows, task) for start, end, task in attempts if (rows := _unflagged(dataset, start, end, without)).size]
+    return _Chosen(dataset, kept)
+
+
+def _whole_episodes(dataset: Dataset, chosen: Sequence[int], without: str = "") -> _Chosen:
+    ranges = np.asarray(dataset.episode_ranges)[list(chosen)].tolist()
+    parts = [_unflagged(dataset, start, stop, without) for start, stop in ranges]
+    kept = [(rows, dataset.episode_tasks[e]) for rows, e in zip(parts, chosen, strict=True) if rows.size]
     if not kept:
-        return None
-    if dataset.contract is None:
-        raise DemonstrationError(f"{dataset.root} has no contract, so its robot is unknown; import it with one")
-    contract, lengths = dataset.contract.select(list(inputs)), np.array([rows.size for rows, _ in kept])
-    return _read(dataset, contract, inputs, np.concatenate([rows for rows, _ in kept]), lengths, [t for _, t in kept])
+        raise DemonstrationError(f"{dataset.root}: every frame of the episodes {chosen} is flagged as {without}")
+    return _Chosen(dataset, kept)
 
 
 def _unflagged(dataset: Dataset, start: int, end: int, flag: str) -> np.ndarray:
@@ -227,10 +234,7 @@ def with_prior(
     data: Demonstrations, folders: Sequence[str], inputs: Sequence[str], judge: Judge | None = None
 ) -> Demonstrations:
     """Demonstrations after the prior data in `folders`; see `load_prior`."""
-    if not folders:
-        return data
-    prior = load_prior(folders, inputs, judge)
-    return Demonstrations.join([dataclasses.replace(prior, prior=len(prior)), data])
+    return _read(_all_that_succeeded(folders, judge), inputs, data) if folders else data
 
 
 def load_prior(folders: Sequence[str], inputs: Sequence[str], judge: Judge | None = None) -> Demonstrations:
@@ -239,43 +243,88 @@ def load_prior(folders: Sequence[str], inputs: Sequence[str], judge: Judge | Non
     Raises:
         DemonstrationError: nothing succeeded in one of the folders. ContractError: it lacks an input, or its streams differ.
     """
-    parts = []
+    return _read(_all_that_succeeded(folders, judge), inputs)
+
+
+def _all_that_succeeded(folders: Sequence[str], judge: Judge | None) -> list[_Chosen]:
+    every = []
     for folder in folders:
         dataset = Dataset(folder)
         is_play = len(dataset.segments) > dataset.num_episodes  # one thing after another within an episode
         if judge is None and not is_play:
-            found: Demonstrations | None = Demonstrations.load(dataset, inputs)
+            chosen = _whole_episodes(dataset, _choose(dataset, (), True))
         else:
-            found = cut_out(dataset, inputs, (judge or told_by_play)(dataset))
-        if found is None:
+            chosen = _attempts(dataset, (judge or told_by_play)(dataset))
+        if not chosen.episodes:
             raise DemonstrationError(
                 f"{folder}: nothing that was tried in this play succeeded; leave it out of the prior data"
             )
-        parts.append(found)
-    return Demonstrations.join(parts)
+        every.append(chosen)
+    return every
 
 
-def _read(
-    dataset: Dataset, contract: Contract, inputs: Sequence[str], rows: np.ndarray, lengths: np.ndarray, tasks: list[str]
-) -> Demonstrations:
-    """Frames `rows` as episodes of `lengths` frames, each of one of `tasks`."""
-    known = sorted(set(tasks))
+def _read(every: Sequence[_Chosen], inputs: Sequence[str], own: Demonstrations | None = None) -> Demonstrations:
+    """The chosen frames of datasets with the same streams, one after the other; before `own`, they are prior data.
+
+    Each picture is in memory only once, but for those of one camera of one dataset.
+    """
+    contracts = [_contract(chosen.dataset, inputs) for chosen in every] + ([own.contract] if own else [])
+    for contract in contracts[1:]:
+        contracts[0].require(contract, "another set of demonstrations")
+    rows = [np.concatenate([rows for rows, _ in chosen.episodes]) for chosen in every]
+    read, total = sum(map(len, rows)), sum(map(len, rows)) + (len(own) if own else 0)
+    lengths = [len(part) for chosen in every for part, _ in chosen.episodes]
+    names = np.repeat([task for chosen in every for _, task in chosen.episodes], lengths).tolist()
+    ends = np.repeat(np.cumsum(lengths), lengths)
+    if own:
+        names += [own.tasks[index] for index in own.task_of]
+        ends = np.concatenate([ends, own.ends + read])
+    known = sorted(set(names))
+    place = {name: index for index, name in enumerate(known)}
     pictures = [key for key in inputs if key.startswith(IMAGE_PREFIX)]
-    columns = {key: np.asarray(dataset.column(key))[rows] for key in [*inputs, "action"] if key not in pictures}
-    for key, column in columns.items():
-        if not np.isfinite(column).all():
-            raise DemonstrationError(
-                f"{key} has numbers that are not finite in {dataset.root}; find them with `robot-learning dataset check`"
-            )
+    streams = {key: _stream(every, rows, key, total) for key in [*inputs, "action"]}
+    if own:
+        for key, stream in streams.items():
+            stream[read:] = own.actions if key == "action" else own.images.get(key, own.vectors.get(key))
     return Demonstrations(
-        contract=contract,
-        images={key: dataset.images(key, rows) for key in pictures},
-        actions=columns.pop("action").astype(np.float32),
-        vectors={key: column.astype(np.float32) for key, column in columns.items()},
-        ends=np.repeat(np.cumsum(lengths), lengths),
+        contract=contracts[0],
+        images={key: streams.pop(key) for key in pictures},
+        actions=streams.pop("action"),
+        vectors=streams,
+        ends=ends,
         tasks=known,
-        task_of=np.repeat([known.index(task) for task in tasks], lengths),
+        task_of=np.array([place[name] for name in names]),
+        prior=read if own else 0,
     )
+
+
+def _contract(dataset: Dataset, inputs: Sequence[str]) -> Contract:
+    if dataset.contract is None:
+        raise DemonstrationError(f"{dataset.root} has no contract, so its robot is unknown; import it with one")
+    return dataset.contract.select(list(inputs))
+
+
+def _stream(every: Sequence[_Chosen], rows: Sequence[np.ndarray], key: str, total: int) -> np.ndarray:
+    """One stream of the chosen frames, with room for `total` frames: pictures as they are, all else as float32."""
+    stream: np.ndarray | None = None
+    done = 0
+    for (dataset, _), own in zip(every, rows, strict=True):
+        if key.startswith(IMAGE_PREFIX):
+            found = dataset.images(key, own)
+        else:
+            found = np.asarray(dataset.column(key))[own].astype(np.float32)
+            if not np.isfinite(found).all():
+                raise DemonstrationError(
+                    f"{key} has numbers that are not finite in {dataset.root}; find them with `robot-learning dataset check`"
+                )
+        if len(own) == total:
+            return found
+        if stream is None:
+            stream = np.empty((total, *found.shape[1:]), found.dtype)
+        stream[done : done + len(own)] = found
+        done += len(own)
+    assert stream is not None
+    return stream
 
 
 def _choose(dataset: Dataset, tasks: Sequence[str], only_success: bool) -> list[int]:
