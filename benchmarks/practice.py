@@ -3,10 +3,11 @@
     python benchmarks/practice.py [--pairs open_drawer ...] [--seeds 0 1 2] [--variants model truth ...] [--save] [--json]
 
 For each pair of tasks and seed a desk of its own: the furniture stands where the seed puts it. There are 10 + 10 demonstrations
-and 20 + 20 failures there. Prior data, the same for all, is from other desks: three hours of play, and 300 demonstrations of each
-of the tasks with the block, which play seldom gets done. From all of it a generalist is cloned once. Then, at each desk: a reward
-model, of what was recorded there, an hour of the play and the demonstrations elsewhere of its tasks; a clone of what was shown
-there alone (BC); and a clone that goes on from the generalist, of the same as the reward model, and on by self-imitation.
+and 20 + 20 failures there. Prior data, the same for all, is from other desks: three hours of play, three of play with the block
+only, and 300 demonstrations of each of its tasks. From all of it a generalist is cloned once. Then, at each desk: a reward model,
+of what was recorded there and, from elsewhere, an hour of the play and, where the block is needed, half of the play with it and
+the demonstrations; a clone of what was shown there alone (BC); and a clone that goes on from the generalist, of the same as the
+reward model, and on by self-imitation.
 Variants: `model`, the whole recipe; `truth`, the simulator judges instead of the reward model; `resets`, the reward model judges
 but arm and objects are put anew for each episode; `no_prior`, practice begins with BC; `rlpd` and `cal_ql`, reinforcement
 learning from the pictures (SAC with prior data, Cal-QL) in the place of self-imitation, from the same data. Policies are
@@ -45,6 +46,7 @@ from reward_quality import PAIRS
 from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.contract import STATE
 from robot_learning.data import Dataset
+from robot_learning.envs.demonstrator import PlayConfig
 from robot_learning.policies import Retrying, load_policy
 from robot_learning.rewards import EmbeddedConfig
 from robot_learning.training.collection import collect_demonstrations
@@ -70,6 +72,9 @@ VARIANTS = {
 DATA_SEED, TEST_SEED, FURNITURE = 30_000, 950_000, 700
 PRIOR_SEEDS, PRIOR_MINUTES = tuple(range(60_000, 66_000, 1000)), 30  # of play, each
 BESIDE = 2  # of these, part of each batch at a desk, and of what the reward model learns from
+BLOCK_SEEDS, BLOCK_MINUTES = (90_000, 92_000), 90  # of play with the block, each
+BLOCK = ("sweep_object", "grasp_lift", "put_into_shelf", "pull_out_of_shelf", "rotate_left", "rotate_right",
+         "sweep_left", "sweep_right", "grasp_flat", "open_drawer", "open_sliding")  # fmt: skip
 PRIOR_PAIRS = {"sweep_object": 80_000, "put_into_shelf": 82_000, "rotate_left": 84_000}  # demonstrated elsewhere: seeds
 PRIOR_EPISODES = 300  # demonstrations of each of their tasks
 GENERAL, GENERAL_STEPS = "general", 20_000  # the generalist's run, and gradient steps
@@ -99,7 +104,7 @@ class Job:
 
     def facts(self) -> dict[str, Any]:
         """What must be equal for results to belong together."""
-        prior = [len(PRIOR_SEEDS) * PRIOR_MINUTES, PRIOR_EPISODES]
+        prior = [len(PRIOR_SEEDS) * PRIOR_MINUTES, len(BLOCK_SEEDS) * BLOCK_MINUTES, PRIOR_EPISODES]
         recipe = [
             *prior,
             GENERAL_STEPS,
@@ -152,7 +157,7 @@ def begin(job: Job, folder: Path, root: Path) -> tuple[Path, Path]:
 
 def generalist(root: Path) -> None:
     """Clone all that succeeded in the prior data, once for all jobs."""
-    prior = tuple(map(str, [*play(root), *shown(root).values()]))
+    prior = tuple(map(str, [*play(root), *play_with_block(root), *shown(root).values()]))
     config = TrainConfig(prior=prior, run=str(root / GENERAL), steps=GENERAL_STEPS, threads=1)
     train(replace(config, bc=replace(config.bc, dropout=0.1)), resume=True)
 
@@ -312,9 +317,15 @@ def play(root: Path) -> list[Path]:
     return [root / "prior" / str(seed) for seed in PRIOR_SEEDS]
 
 
+def play_with_block(root: Path) -> list[Path]:
+    """Folders of play with the block."""
+    return [root / "prior" / f"block_{seed}" for seed in BLOCK_SEEDS]
+
+
 def recorded_elsewhere(job: Job, root: Path) -> list[Path]:
     """The prior data that is learned from at the desk of a job."""
-    return [*play(root)[:BESIDE], *(folder for name, folder in shown(root).items() if name == job.pair[0])]
+    block = shown(root).get(job.pair[0])
+    return [*play(root)[:BESIDE], *([play_with_block(root)[0], block] if block else [])]
 
 
 def shown(root: Path) -> dict[str, Path]:
@@ -335,6 +346,10 @@ def go(jobs: list[Job], root: Path, processes: int) -> None:
             *(
                 pool.submit(collect_play, folder, PRIOR_MINUTES, seed, jobs[0].size)
                 for seed, folder in zip(PRIOR_SEEDS, play(root), strict=True)
+            ),
+            *(
+                pool.submit(collect_play, folder, BLOCK_MINUTES, seed, jobs[0].size, config=PlayConfig(tasks=BLOCK))
+                for seed, folder in zip(BLOCK_SEEDS, play_with_block(root), strict=True)
             ),
             *(pool.submit(_show, pair, root, jobs[0].size) for pair in PAIRS if pair[0] in PRIOR_PAIRS),
         ]
