@@ -56,6 +56,7 @@ from robot_learning.training.evaluation import evaluate, make_playroom
 from robot_learning.training.offline import train
 from robot_learning.training.play_collection import collect_play
 from robot_learning.training.practice_env import Autonomy
+from robot_learning.training.practice_schedule import ScheduleConfig
 from robot_learning.training.reward_training import RewardRun, train_reward
 from robot_learning.training.self_imitation import practise
 from robot_learning.training.self_imitation_run import from_clone, read_run
@@ -78,6 +79,7 @@ BLOCK = ("sweep_object", "grasp_lift", "put_into_shelf", "pull_out_of_shelf", "r
 PRIOR_PAIRS = {"sweep_object": 80_000, "put_into_shelf": 82_000, "rotate_left": 84_000}  # demonstrated elsewhere: seeds
 PRIOR_EPISODES = 300  # demonstrations of each of their tasks
 GENERAL, GENERAL_STEPS = "general", 20_000  # the generalist's run, and gradient steps
+RECOVER = {"sweep_object": ("open_drawer", "sweep_right"), "put_into_shelf": ("open_sliding",)}  # when it gets nowhere
 JUDGED = 9000  # frames that a reward model learns from
 CLONE_STEPS = 1000  # of a clone that goes on from it
 RESULT = "result.json"
@@ -121,6 +123,11 @@ class Job:
         return FURNITURE + self.seed
 
     @property
+    def known(self) -> tuple[str, ...]:
+        """All tasks that are practised, those that recover among them."""
+        return (*self.pair, *RECOVER.get(self.pair[0], ()))
+
+    @property
     def basis(self) -> str:
         """Of the folder with what all its variants begin with."""
         return f"{self.pair[0]}-{self.seed}"
@@ -138,7 +145,7 @@ def begin(job: Job, folder: Path, root: Path) -> tuple[Path, Path]:
         run = RewardRun(
             dataset=(data, *beside),
             output=reward,
-            ask=job.pair,
+            ask=job.known,
             cache=folder / "features",
             margin=MARGIN,
             network=look,
@@ -174,7 +181,9 @@ def work(job: Job, root: Path) -> None:
         alone, clone = begin(job, basis, root)
         autonomy = VARIANTS[job.variant]
         reward, limit = str(basis / "reward") if autonomy.reward else "", longest(basis / "data")
-        autonomy = replace(autonomy, reward=reward, furniture=job.furniture, episode_steps=limit)
+        schedule = ScheduleConfig(recover=RECOVER.get(job.pair[0], ()))
+        look = {"reward": reward, "furniture": job.furniture, "episode_steps": limit}
+        autonomy = replace(autonomy, schedule=schedule, **look)
         run, every = folder / "run", job.steps // job.marks
         if job.variant in RL:
             beside = recorded_elsewhere(job, root)

@@ -267,7 +267,7 @@ def _practice_nodes(values: Values) -> list[Process]:
     """Actor, judge, recorder and conductor; the learner too, unless it runs elsewhere."""
     run = os.path.abspath(os.path.expanduser(values["run"]))
     simulated, start = _is_simulated(values), _policy_folder(values)
-    tasks = [_instruction(task.strip()) for task in values["tasks"].split(",")]
+    named = {name: values[name].split(",") for name in ("tasks", "recover") if values[name].strip()}
     newest = os.path.join(run, "checkpoints", "last")
     policy: dict[str, Value] = {
         "checkpoint": newest if os.path.isdir(recovered(Path(newest))) else start,
@@ -275,7 +275,8 @@ def _practice_nodes(values: Values) -> list[Process]:
         "trigger": "frames" if simulated and _flag(values["lockstep"]) else "timer",
         "explore": _number(values, "explore"),
     }
-    practice: dict[str, Value] = {"run": run, "checkpoint": start, "tasks": tasks}
+    practice: dict[str, Value] = {"run": run, "checkpoint": start}
+    practice |= {name: [_instruction(task.strip()) for task in tasks] for name, tasks in named.items()}
     practice |= {name: _number(values, name, int) for name in ("steps", "episode_ticks")}
     practice["seed"] = _number(values, "seed", int) if simulated else 0
     if simulated:
@@ -359,6 +360,7 @@ GRAPHS: dict[str, Graph] = {
                     "The cycle, separated by commas: a task and the one that undoes it",
                     "open_drawer,close_drawer",
                 ),
+                Argument("recover", "Tasks that make those possible again, tried when it gets nowhere", ""),
                 Argument("steps", "Control ticks to practise for in all", "30000"),
                 Argument("episode_ticks", "Control ticks after which an attempt has failed", "100"),
                 Argument("explore", "Share of the episodes with noise on the policy's actions", "0.5"),

@@ -70,6 +70,8 @@ class Config(NodeConfig):
     """Failures in a row after which the arm moves about at random near the objects."""
     ask_after: int = 12
     """Failures in a row after which a person is asked to put the scene in order; 0: never."""
+    recover: tuple[str, ...] = ()
+    """Tasks that make those of the cycle possible again (open a drawer pushed shut), each tried once after stirring."""
     help_service: str = ""
     """std_srvs/Trigger service that puts the scene in order (sim_robot/reset); empty: a person does, and then calls ~/helped."""
     policy: str = "policy"
@@ -125,7 +127,8 @@ class Practice(RobotNode[Config]):
         self._homes = homes_of(config.checkpoint, config.home, config.spread)
         self._log_book = PracticeLog(Path(config.run).expanduser())
         instructions = [instruction_of(task) for task in config.tasks]
-        limits = ScheduleConfig(config.retries, config.stir_after, config.ask_after)
+        recover = tuple(instruction_of(task) for task in config.recover)
+        limits = ScheduleConfig(config.retries, config.stir_after, config.ask_after, recover)
         self._schedule = PracticeSchedule(instructions, limits)
         self._questions = questions_of(config.questions)
         others = tuple(name for name in (config.recorder, config.reward, config.learner) if name)

@@ -14,7 +14,7 @@ from robot_learning.envs import TASKS
 from robot_learning.envs.state_success import STATE_SUCCESS
 from robot_learning.envs.task_observation import SeededEpisodes, TaskObservation
 from robot_learning.envs.tasks import instruction_of
-from robot_learning.training.practice_env import contract_of, in_turn, make_practice_env, on_robot
+from robot_learning.training.practice_env import contract_of, in_turn, make_practice_env, on_robot, tasks_of
 from robot_learning.training.rl_config import RUNS, RLConfig, name_of
 from robot_learning.training.run_state import RunError
 
@@ -29,7 +29,12 @@ def make_env(config: RLConfig) -> SeededEpisodes:
     """
     cameras = config.cameras if config.inputs == "images" else ()
     env = make_practice_env(config.env, config.tasks, cameras, config.image_size, config.robot, config.autonomy)
-    return in_turn(Selected(env, observed(config, contract_of(env))), config.env, config.tasks, config.seed)
+    return in_turn(
+        Selected(env, observed(config, contract_of(env))),
+        config.env,
+        tasks_of(config.tasks, config.autonomy),
+        config.seed,
+    )
 
 
 def observed(config: RLConfig, contract: Contract) -> list[str]:

@@ -130,8 +130,9 @@ def _make_autonomous(
     if not autonomy.reset_free:
         assert reward is not None
         return Judged(gymnasium.make(env, **look), reward, tasks, autonomy.consecutive)
+    judged = tasks_of(tasks, autonomy)
     made = gymnasium.make(RESET_FREE, max_episode_steps=autonomy.episode_steps, **look)
-    judge = Judged(made, reward, tasks, autonomy.consecutive) if reward else None
+    judge = Judged(made, reward, judged, autonomy.consecutive) if reward else None
     return ResetFree(judge or made, tasks, autonomy.schedule, judge)
 
 
@@ -151,6 +152,11 @@ def _make_robot(env: str, tasks: Sequence[str], cameras: Sequence[str], robot: R
         timeout=robot.timeout,
         max_episode_steps=robot.max_episode_steps,
     )
+
+
+def tasks_of(tasks: Sequence[str], autonomy: Autonomy) -> tuple[str, ...]:
+    """All that is practised: the tasks, and without resets those that recover."""
+    return tuple(dict.fromkeys([*tasks, *(autonomy.schedule.recover if autonomy.reset_free else ())]))
 
 
 def in_turn(env: gymnasium.Env[Any, Any], name: str, tasks: Sequence[str], seed: int) -> SeededEpisodes:

@@ -2,11 +2,12 @@
 
 Source: RoboFuME (Yang et al. 2024, arXiv 2310.15145, section III-D) alternates the two directions of a task at each success.
 Here any cycle of tasks may take turns, what is done already is passed over, and a robot that gets nowhere first tries something
-else, then stirs the scene, and only then asks a person.
+else, then stirs the scene and recovers by tasks of another kind, and only then asks a person.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,9 @@ class ScheduleConfig:
     """Failures in a row after which the arm moves about at random near the objects; again after as many more."""
     ask_after: int = 12
     """Failures in a row after which a person is asked to put the scene in order; 0: never."""
+    recover: tuple[str, ...] = ()
+    """Tasks that make the others possible again (open a drawer that was pushed shut), each tried once after stirring, unless it
+    seems to be done. The policy and the reward model must know them."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +42,23 @@ class PracticeSchedule:
     """Decides from the past alone, so that practice that was stopped goes on as it would have.
 
     Args:
-        tasks: the cycle, such as a task and its reverse.
+        tasks: the cycle, such as a task and its reverse; named as those of `config.recover` are.
     """
 
     def __init__(self, tasks: Sequence[str], config: ScheduleConfig) -> None:
         self.tasks, self.config = list(tasks), config
+
+    @property
+    def every_task(self) -> list[str]:
+        """Those of the cycle, and those that recover."""
+        return list(dict.fromkeys([*self.tasks, *self.config.recover]))
 
     def before(self, past: Sequence[Attempt]) -> str:
         """What to do before the next episode: `HOME`, `STIR` or `PERSON`."""
         stuck = self.failures(past)
         if self.config.ask_after and stuck >= self.config.ask_after:
             return PERSON
-        return STIR if stuck and stuck % self.config.stir_after == 0 else HOME
+        return STIR if self._at_an_end(stuck) and not self._recovered_by(past) else HOME
 
     def choose(self, past: Sequence[Attempt], done: Mapping[str, bool]) -> str:
         """The task of the next episode, given which goals (by task) seem to be reached already; none need be told.
@@ -57,14 +66,20 @@ class PracticeSchedule:
         After failures enough for every task an answer may be wrong: then, once after each stirring, none is believed. No more
         often, for a policy that is merely weak fails as often, and at what is done already there is nothing to learn.
         """
-        order, stuck = self._order(past), self.failures(past)
-        believed = stuck < self.config.retries * len(self.tasks) or stuck % self.config.stir_after > 0
+        order, stuck, tried = self._order(past), self.failures(past), self._recovered_by(past)
+        if self._at_an_end(stuck) and self.before(past) != PERSON:
+            for task in self.config.recover:
+                if task not in tried and not done.get(task, False):
+                    return task
+        believed = bool(tried) or stuck < self.config.retries * len(self.tasks) or not self._at_an_end(stuck)
         return next((task for task in order if not (believed and done.get(task, False))), order[0])
 
     def failures(self, past: Sequence[Attempt]) -> int:
-        """How many episodes have failed in a row since the last success or help by a person."""
+        """How many episodes have failed in a row since the last success or help by a person; recovering is neither."""
         count = 0
         for attempt in reversed(past):
+            if self._recovers(attempt):
+                continue
             if attempt.solved:
                 break
             count += 1
@@ -72,12 +87,23 @@ class PracticeSchedule:
                 break
         return count
 
+    def _at_an_end(self, failures: int) -> bool:
+        return failures > 0 and failures % self.config.stir_after == 0
+
+    def _recovers(self, attempt: Attempt) -> bool:
+        return attempt.task not in self.tasks and attempt.task in self.config.recover
+
+    def _recovered_by(self, past: Sequence[Attempt]) -> list[str]:
+        """What was tried to recover since the last attempt at a task of the cycle."""
+        return [attempt.task for attempt in itertools.takewhile(self._recovers, reversed(past))]
+
     def _order(self, past: Sequence[Attempt]) -> list[str]:
         """The tasks, the one whose turn it is first."""
-        if not past:
+        turns = [attempt for attempt in past if not self._recovers(attempt)]
+        if not turns:
             return self.tasks
-        last, tried = past[-1].task, 0
-        for attempt in reversed(past):
+        last, tried = turns[-1].task, 0
+        for attempt in reversed(turns):
             if attempt.solved or attempt.task != last:
                 break
             tried += 1

@@ -120,7 +120,7 @@ class ResetFree(gymnasium.Wrapper[Any, Any, Any, Any]):
     def _done(self, observation: dict[str, np.ndarray]) -> dict[str, bool]:
         if self.judge is not None:
             return self.judge.done(observation)
-        return {name: bool(find_task(name).success(self.room.room)) for name in self.schedule.tasks}
+        return {name: bool(find_task(name).success(self.room.room)) for name in self.schedule.every_task}
 
 
 def _save(values: np.ndarray, path: Path) -> None:

@@ -44,6 +44,7 @@ from robot_learning.training.practice_env import (
     require_real,
     require_serves,
     stop_waiting_when,
+    tasks_of,
     without_simulator,
 )
 from robot_learning.training.practice_schedule import Attempt
@@ -104,7 +105,7 @@ class _Loop:
 
     def __init__(self, config: SelfImitationRun, run: Path, env: gymnasium.Env[Any, Any]) -> None:
         self.config, self.run = config, run
-        self.env = in_turn(env, config.env, config.tasks, config.seed)
+        self.env = in_turn(env, config.env, tasks_of(config.tasks, config.autonomy), config.seed)
         self.contract = contract_of(env)
         self.instructions: list[str] = self.env.env.instructions  # type: ignore[attr-defined]
         self.inputs = config.bc.input_keys([IMAGE_PREFIX + camera for camera in config.cameras])

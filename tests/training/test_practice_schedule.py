@@ -61,6 +61,41 @@ def test_after_help_or_success_the_count_begins_anew(schedule: PracticeSchedule)
     assert schedule.failures([*failed(OPEN, OPEN), Attempt(CLOSE, True)]) == 0
 
 
+IN, OUT, LIFT = "sweep_object", "grasp_lift", "sweep_right"
+MENDING = ScheduleConfig(stir_after=2, ask_after=4, recover=(OPEN, LIFT))
+
+
+def test_stuck_it_tries_what_makes_the_tasks_possible_again() -> None:
+    schedule, past = PracticeSchedule([IN, OUT], MENDING), failed(IN, IN)
+    assert (schedule.before(past), schedule.choose(past, {})) == (STIR, OPEN)
+    past += [Attempt(OPEN, True, STIR)]
+    assert (schedule.before(past), schedule.choose(past, {})) == (HOME, LIFT)
+
+
+def test_what_is_in_order_is_not_put_in_order() -> None:
+    schedule = PracticeSchedule([IN, OUT], MENDING)
+    assert schedule.choose(failed(IN, IN), {OPEN: True}) == LIFT
+    assert schedule.choose(failed(IN, IN), {OPEN: True, LIFT: True}) == OUT
+
+
+def test_after_recovering_the_cycle_goes_on_by_what_is_seen() -> None:
+    schedule = PracticeSchedule([IN, OUT], MENDING)
+    past = [*failed(IN, IN), Attempt(OPEN, True, STIR), Attempt(LIFT, False)]
+    assert schedule.choose(past, {OUT: True}) == IN
+    assert schedule.choose(past, {}) == OUT
+
+
+def test_recovering_is_neither_success_nor_failure() -> None:
+    schedule = PracticeSchedule([IN, OUT], MENDING)
+    past = [*failed(IN, IN), Attempt(OPEN, True, STIR), Attempt(LIFT, False), *failed(OUT)]
+    assert schedule.failures(past) == 3
+
+
+def test_a_person_is_asked_instead_when_it_is_time_to() -> None:
+    schedule, past = PracticeSchedule([IN, OUT], MENDING), failed(IN, IN, OUT, OUT)
+    assert (schedule.before(past), schedule.choose(past, {})) == (PERSON, IN)
+
+
 def test_a_person_may_never_be_asked() -> None:
     schedule = PracticeSchedule([OPEN], ScheduleConfig(stir_after=50, ask_after=0))
     assert schedule.before(failed(*[OPEN] * 49)) == HOME

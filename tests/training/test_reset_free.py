@@ -47,6 +47,18 @@ def test_after_many_failures_a_person_resets_everything() -> None:
     env.close()
 
 
+def test_stuck_it_opens_what_was_pushed_shut() -> None:
+    made = gymnasium.make("robot_learning/PlayroomResetFree-v0")
+    env = ResetFree(made, ["sweep_object", "grasp_lift"], ScheduleConfig(stir_after=1, recover=("open_drawer",)))
+    env.reset(seed=0)
+    env.ended("sweep_object", False)
+    env.room.room.set_joint("drawer", 0.0)
+    env.room.room.forward()
+    _, info = env.reset(seed=1)
+    assert info["task"] == "open_drawer" and info["instruction"] == "open the drawer"
+    env.close()
+
+
 def test_at_one_desk_help_moves_no_furniture() -> None:
     env = ResetFree(
         gymnasium.make("robot_learning/PlayroomResetFree-v0", furniture=4), TASKS, ScheduleConfig(ask_after=1)
