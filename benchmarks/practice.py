@@ -107,14 +107,8 @@ class Job:
     def facts(self) -> dict[str, Any]:
         """What must be equal for results to belong together."""
         prior = [len(PRIOR_SEEDS) * PRIOR_MINUTES, len(BLOCK_SEEDS) * BLOCK_MINUTES, PRIOR_EPISODES]
-        recipe = [
-            *prior,
-            GENERAL_STEPS,
-            CLONE_STEPS,
-            ROUND,
-            "begins as demonstrations do",
-            "what is done is passed over",
-        ]
+        amounts = [*prior, JUDGED, GENERAL_STEPS, CLONE_STEPS, ROUND]
+        recipe = [*amounts, "begins as demonstrations do", *RECOVER.get(self.pair[0], ())]
         return {**vars(self), "pair": list(self.pair), "desk": self.furniture, "recipe": recipe}
 
     @property
