@@ -12,7 +12,8 @@ Variants: `model`, the whole recipe; `truth`, the simulator judges instead of th
 but arm and objects are put anew for each episode; `no_prior`, practice begins with BC; `rlpd` and `cal_ql`, reinforcement
 learning from the pictures (SAC with prior data, Cal-QL) in the place of self-imitation, from the same data. Policies are
 evaluated at that desk, with resets of arm and objects, on episodes that nothing else uses, by the simulator's verdict; BC and
-the last one also with retries.
+the last one also with retries. Beside them a clone as BC is, without prior data, of the demonstrations and the successes of
+practice.
 
 A job is one variant on one pair with one seed, in one process with one thread, in a folder below --run; what is finished is not
 repeated, and what was stopped or killed goes on. --report measures nothing and reports what there is.
@@ -175,13 +176,11 @@ def work(job: Job, root: Path) -> None:
         alone, clone = begin(job, basis, root)
         autonomy = VARIANTS[job.variant]
         reward, limit = str(basis / "reward") if autonomy.reward else "", longest(basis / "data")
-        schedule = ScheduleConfig(recover=RECOVER.get(job.pair[0], ()))
-        look = {"reward": reward, "furniture": job.furniture, "episode_steps": limit}
-        autonomy = replace(autonomy, schedule=schedule, **look)
-        run, every = folder / "run", job.steps // job.marks
+        recover = ScheduleConfig(recover=RECOVER.get(job.pair[0], ()) if job.variant != "no_prior" else ())
+        autonomy = replace(autonomy, schedule=recover, reward=reward, furniture=job.furniture, episode_steps=limit)
+        run, every, data = folder / "run", job.steps // job.marks, basis / "data"
         if job.variant in RL:
             beside = recorded_elsewhere(job, root)
-            data = basis / "data"
             policies = practise_by_rl(job.variant, run, job.pair, data, beside, autonomy, job.steps, every, job.seed)
             told = practised_by_rl(run, job.steps)
         else:
@@ -190,7 +189,9 @@ def work(job: Job, root: Path) -> None:
         result["bc"] = evaluated(job, alone / "checkpoints" / "last", 0)["successes"]
         for name, policy in (("bc_retry", alone / "checkpoints" / "last"), ("end_retry", policies[job.steps])):
             plans = job.variant not in RL or name == "bc_retry"  # only policies that plan ahead try again
-            result[name] = evaluated(job, policy, 0, basis / "data")["successes"] if plans else None
+            result[name] = evaluated(job, policy, 0, data)["successes"] if plans else None
+        if job.variant == "model":
+            result["bc_practised"] = evaluated(job, cloned_anew(job, folder, data, run), 0)["successes"]
         for step in range(0, job.steps + 1, every):
             result["points"].append(evaluated(job, policies[step], step))
         result["cpu_seconds"] = time.process_time() - began
@@ -207,6 +208,16 @@ def imitate_itself(job: Job, clone: Path, run: Path, autonomy: Autonomy) -> dict
     if not practise(replace(config, tasks=job.pair, autonomy=autonomy, settings=settings), resume=True).finished:
         raise KeyboardInterrupt  # stopped; the same command goes on
     return {ROUND * k: run / "rounds" / f"round_{k}" for k in range(job.steps // ROUND + 1)}
+
+
+def cloned_anew(job: Job, folder: Path, data: Path, run: Path) -> Path:
+    """A clone as BC is, of the demonstrations and of what practice called a success, without prior data."""
+    alone = TrainConfig(
+        dataset=str(data), run=str(folder / "bc_practised"), steps=ALONE_STEPS, threads=1, seed=job.seed
+    )
+    config = replace(alone, play=(str(run / "practice"),), bc=replace(alone.bc, encoder="frozen"))
+    train(config, resume=True)
+    return Path(config.run) / "checkpoints" / "last"
 
 
 def longest(data: Path) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 from offline_to_online_report import resampled
 
 NAME = "practice"
-GAINS = ("gain", "gain_of_practice", "bc_retry", "end_retry", "gain_retry")
+GAINS = ("gain", "gain_of_practice", "bc_practised", "bc_retry", "end_retry", "gain_retry")
 
 
 def successes(results: Sequence[dict[str, Any]]) -> np.ndarray:
@@ -33,6 +33,7 @@ def curve(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "steps": [point["step"] for point in results[0]["points"]][: len(table)],
         "bc": _rate(alone),
+        "bc_practised": None if (anew := _once_more(results, "bc_practised")) is None else _rate(anew),
         "bc_retry": _rate(_once_more(results, "bc_retry")),
         "end_retry": None if again is None else _rate(again),
         "gain_retry": None if again is None else _gain(_once_more(results, "bc_retry"), again),
@@ -44,7 +45,7 @@ def curve(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def _once_more(results: Sequence[dict[str, Any]], name: str) -> Any:
     """`(results x tasks, episodes)`, None where the policy cannot try again."""
-    if any(result[name] is None for result in results):
+    if any(result.get(name) is None for result in results):
         return None
     return np.array([row for result in results for row in result[name].values()], float)
 
@@ -104,6 +105,7 @@ def table(told: dict[str, Any]) -> str:
         *(f"{step // 1000}k" for step in steps),
         "gain over BC",
         "of practice",
+        "BC and practice",
         "BC, retries",
         "end, retries",
         "gain, retries",
@@ -164,9 +166,9 @@ def write(told: dict[str, Any], folder: Path) -> None:
     print(text)
     head = (
         "# Practice without resets\n\n`python benchmarks/practice.py --save`. Success [%] of both tasks of a pair with 95 % "
-        f"intervals over tasks, seeds and {told['episodes']} episodes. BC: demonstrations alone; 0k: before practice; "
-        "help: full resets asked for in 1000 steps; false: successes of practice that were none; missed: true ones that "
-        "were not seen.\n\n"
+        f"intervals over tasks, seeds and {told['episodes']} episodes. BC: demonstrations alone; 0k: before practice; BC and "
+        "practice: BC of the successes of practice too, without prior data; help: full resets asked for in 1000 steps; false: "
+        "successes of practice that were none; missed: true ones that were not seen.\n\n"
     )
     (folder / f"{NAME}.md").write_text(head + text + f"\n\n![curves]({NAME}.png)\n")
     (folder / f"{NAME}.json").write_text(json.dumps(told, indent=1) + "\n")
