@@ -109,7 +109,7 @@ class Job:
         """What must be equal for results to belong together."""
         prior = [len(PRIOR_SEEDS) * PRIOR_MINUTES, len(BLOCK_SEEDS) * BLOCK_MINUTES, PRIOR_EPISODES]
         amounts = [*prior, JUDGED, GENERAL_STEPS, CLONE_STEPS, ROUND]
-        recipe = [*amounts, "begins as demonstrations do", *RECOVER.get(self.pair[0], ())]
+        recipe = [*amounts, "begins as demonstrations do", "looks from home", *RECOVER.get(self.pair[0], ())]
         return {**vars(self), "pair": list(self.pair), "desk": self.furniture, "recipe": recipe}
 
     @property

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ from std_msgs.msg import String
 
 from robot_learning.envs.tasks import instruction_of
 from robot_learning.errors import UserError
-from robot_learning.nodes.base import ERROR, OK, SECOND, WARN, NodeConfig, RobotNode, latched
+from robot_learning.nodes.base import ERROR, OK, SECOND, WARN, RobotNode, latched
 from robot_learning.nodes.judging.questions import questions_of
-from robot_learning.nodes.parameters import ParameterError
 from robot_learning.nodes.practising.arm import SOURCE, Arm
+from robot_learning.nodes.practising.config import Config
 from robot_learning.nodes.practising.homes import homes_of
 from robot_learning.nodes.practising.senses import Names, NotYetError, Senses, Stopped
 from robot_learning.nodes.running import run_to_end
@@ -38,60 +37,6 @@ SETTLING, VERDICTS = (
     0.3,
     5,
 )  # so long [s, wall] and so many verdicts on it until it is clear whether a goal is reached already
-
-
-@dataclass(frozen=True)
-class Config(NodeConfig):
-    """Parameters of the practice node."""
-
-    run: str = ""
-    """Folder of the run; practice.jsonl in it is the diary, which is gone on with. Must be given."""
-    tasks: tuple[str, ...] = ("open_drawer", "close_drawer")
-    """The cycle: a task and the one that undoes it, or more; instructions, or names of the playroom's tasks."""
-    questions: tuple[str, ...] = ()
-    """Questions of your own instructions, each "instruction = question", as the reward node has them."""
-    steps: int = 30_000
-    """Control ticks to practise for, over all starts of the node."""
-    episode_ticks: int = 100
-    """Control ticks after which an attempt has failed."""
-    linger: int = 5
-    """Control ticks that an episode goes on after success: a clone of one that ends at the threshold stops just before it."""
-    confirm: bool = True
-    """A success that is gone before the episode ends is none, as the next task is to undo it; false: the first sight counts."""
-    checkpoint: str = ""
-    """What acts first; it knows where its demonstrations began."""
-    home: tuple[float, ...] = ()
-    """Where the tool goes between episodes, in base [m]; empty: to where demonstrations of `checkpoint` began, one at a time."""
-    spread: tuple[float, ...] = ()
-    """Half ranges about it of where episodes begin [m]; empty: 0.1, 0.2, 0.06, or 0.03, 0.03, 0.02 about a demonstration's."""
-    retries: int = 2
-    """Failures in a row at one task after which the next has its turn."""
-    stir_after: int = 4
-    """Failures in a row after which the arm moves about at random near the objects."""
-    ask_after: int = 12
-    """Failures in a row after which a person is asked to put the scene in order; 0: never."""
-    recover: tuple[str, ...] = ()
-    """Tasks that make those of the cycle possible again (open a drawer pushed shut), each tried once after stirring."""
-    help_service: str = ""
-    """std_srvs/Trigger service that puts the scene in order (sim_robot/reset); empty: a person does, and then calls ~/helped."""
-    policy: str = "policy"
-    """Name of the policy's node."""
-    recorder: str = "recorder"
-    """Name of the recorder's node; empty: nothing is recorded."""
-    learner: str = "learner"
-    """Name of the learner's node; nobody waits for it, it is only said when it falls silent; empty: there is none."""
-    reward: str = "reward"
-    """Name of the reward node; empty: somebody else publishes success."""
-    success_topic: str = "success"
-    """Where somebody says whether the task is done, at each control tick."""
-    truth_topic: str = ""
-    """Simulation: where it says so itself, for the diary only."""
-    seed: int = 0
-    """Seed of the homes and of stirring."""
-    patience: float = 30.0
-    """Longest wait for a service or the robot before it is said what is missing [s, wall]; practice then waits on."""
-    exit_when_done: bool = True
-    """End the process after the last tick; false: stay, and do nothing more."""
 
 
 class Practice(RobotNode[Config]):
@@ -110,20 +55,7 @@ class Practice(RobotNode[Config]):
     def do_configure(self) -> None:
         """Read the diary, join the graph."""
         config = self.config
-        if not config.run:
-            raise ParameterError("practice: the parameter run is empty; give it the folder of the run")
-        if (
-            len(config.home) not in (0, 3)
-            or len(config.spread) not in (0, 3)
-            or min(config.steps, config.episode_ticks, config.retries, config.stir_after) < 1
-        ):
-            found = (
-                f"{list(config.home)}, {list(config.spread)}, {config.steps}, {config.episode_ticks}, {config.retries}"
-            )
-            raise ParameterError(
-                "practice: home and spread take three numbers or none, and steps, episode_ticks, retries and stir_after are at "
-                f"least 1; found {found} and {config.stir_after}"
-            )
+        config.check()
         self._homes = homes_of(config.checkpoint, config.home, config.spread)
         self._log_book = PracticeLog(Path(config.run).expanduser())
         instructions = [instruction_of(task) for task in config.tasks]
@@ -137,7 +69,7 @@ class Practice(RobotNode[Config]):
         self._arm = Arm(self, self._senses, config.patience)
         self._task_topic = self.create_publisher_plain(String, "task", latched())
         self._policy = {name: TriggerCaller(self, f"{config.policy}/{name}", AGAIN) for name in ("start", "stop")}
-        asked = ("start", "stop", "discard") if config.recorder else ()
+        asked = ("start", "pause", "stop", "discard") if config.recorder else ()
         self._recorder = {name: TriggerCaller(self, f"{config.recorder}/{name}", AGAIN) for name in asked}
         self._judge = TriggerCaller(self, f"{config.reward}/new_episode", AGAIN) if config.reward else None
         self._help = TriggerCaller(self, config.help_service) if config.help_service else None
@@ -288,11 +220,14 @@ class Practice(RobotNode[Config]):
             solved, cut = self._watch(seems_done)
             version, ticks = hears.version, min(hears.carried_out, config.episode_ticks + config.linger)
             self._rest()  # here the policy takes up new weights
+            if config.look and not cut:
+                solved = self._look_from_home() and not seems_done
         except BaseException:
             if self._recorder:
                 self._recorder["discard"].send()
             raise
-        saved = self._keep(not cut or solved)
+        misread = bool(hears.verdict) and not solved  # the recorder would call it a success
+        saved = self._keep((not cut or solved) and not misread)
         at = self.now() / SECOND
         self._log_book.add(Entry(task, solved, ticks, before, saved, "" if solved else cut, hears.truth, version, at))
 
@@ -316,6 +251,14 @@ class Practice(RobotNode[Config]):
             if trouble := hears.trouble():
                 return solved, trouble
         return solved, ""
+
+    def _look_from_home(self) -> bool:
+        """Whether the goal is reached, as it is seen where the arm hides nothing; what it does meanwhile is not recorded."""
+        if self._recorder:
+            self._recorder["pause"](self.config.patience)
+        self._arm.go_home(self._homes.draw(np.random.default_rng((self.config.seed, len(self._log_book.entries), 1))))
+        self._hears.forget()
+        return self._is_done()
 
     def _start_recording(self, task: str) -> None:
         """Start an episode of this task; the topic may reach the recorder after the call, which its answer shows."""

@@ -68,6 +68,8 @@ class Autonomy:
     """Frames in a row that the reward model must call a success."""
     confirm: bool = True
     """Reset-free: a success is one only if it is still there after lingering, as what the next task is to undo."""
+    look: bool = True
+    """Reset-free self-imitation: the arm goes home after it, and what is seen from there decides; no: the last picture."""
     episode_steps: int = 100
     """Reset-free: control ticks after which an episode is truncated."""
     schedule: Annotated[ScheduleConfig, tyro.conf.arg(name="")] = field(default_factory=ScheduleConfig)

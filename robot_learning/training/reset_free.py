@@ -44,6 +44,7 @@ class ResetFree(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.past: list[Attempt] = []
         self.notes_ends = False
         self._before, self._lost = "", False
+        self._done_before = self._truly_before = False  # of the task of this episode, at its beginning
         self._left: np.ndarray | None = None  # the scene that the last episode left
 
     @property
@@ -66,8 +67,10 @@ class ResetFree(gymnasium.Wrapper[Any, Any, Any, Any]):
         if self._before == STIR:
             self.stir(np.random.default_rng(seed))
         observation, info = self.env.reset(seed=seed, options={"task": first, "full_reset": self._before == PERSON})
-        task = self.schedule.choose(self.past, self._done(observation))
+        seen = self._done(observation)
+        task = self.schedule.choose(self.past, seen)
         self.room.set_task(task)
+        self._done_before, self._truly_before = seen.get(task, False), self._truly_done(task)
         told = {"task": task, "instruction": self.room.task.instruction, "before": self._before}
         return observation, {**info, **told}
 
@@ -78,6 +81,16 @@ class ResetFree(gymnasium.Wrapper[Any, Any, Any, Any]):
             self.ended(result[4]["task"], bool(result[4]["is_success"]))
             self._left = self.room.scene()
         return result
+
+    def look(self) -> tuple[bool, bool]:
+        """Go home and look from there, where the arm hides nothing: whether this episode has done its task.
+
+        What was done before it was not done by it. The second answer is the simulator's, for statistics.
+        """
+        task = self.room.task.name
+        observation, _ = self.env.reset(options={"task": task})
+        done = self._done(observation).get(task, False)
+        return done and not self._done_before, self._truly_done(task) and not self._truly_before
 
     def begin_as(self, shown: Demonstrations) -> None:
         """From now on episodes begin where these demonstrations began, if their state tells."""
@@ -120,7 +133,10 @@ class ResetFree(gymnasium.Wrapper[Any, Any, Any, Any]):
     def _done(self, observation: dict[str, np.ndarray]) -> dict[str, bool]:
         if self.judge is not None:
             return self.judge.done(observation)
-        return {name: bool(find_task(name).success(self.room.room)) for name in self.schedule.every_task}
+        return {name: self._truly_done(name) for name in self.schedule.every_task}
+
+    def _truly_done(self, task: str) -> bool:
+        return bool(find_task(task).success(self.room.room))
 
 
 def _save(values: np.ndarray, path: Path) -> None:

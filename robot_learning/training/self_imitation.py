@@ -229,6 +229,8 @@ class _Loop:
         if info.get("held") and not solved:
             writer.discard_episode()
             return True
+        if self.alone is not None and self.config.autonomy.look:
+            solved, truly = self.alone.look()
         facts = {"episode": number, "source": "practice", "noisy": explore.noisy}
         facts |= {"not_its_own_actions": taken} if taken else {}
         facts |= {"true_success": truly} if "true_success" in info else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ class StandIn:
         contract = Contract.load("ur5e_2f85")
         self.names, self.kinematics, self.joints = list(contract.action.names), Kinematics(contract), JointState()
         self.statuses: list[DiagnosticStatus] = []
+        self.recorded: list[str] = []  # what the recorder was asked for
         self.begin()
         self.actions = node.create_publisher(JointState, "policy/action", 1)
         self.success = node.create_publisher(Bool, "success", 5)
@@ -39,6 +41,7 @@ class StandIn:
         node.create_subscription(JointState, "joint_states", self._on_joints, qos_profile_sensor_data)
         node.create_subscription(DiagnosticStatus, "practice/status", self.statuses.append, 5)
         services = {
+            **{f"recorder/{name}": partial(self._record, name) for name in ("start", "pause", "stop", "discard")},
             "policy/start": self._start,
             "policy/stop": self._stop,
             "reward/new_episode": self._new_episode,
@@ -51,6 +54,7 @@ class StandIn:
         """A new test."""
         self.acting, self.task, self.helped, self.told = False, "", 0, 0
         self.statuses.clear()
+        self.recorded.clear()
         self.verdict: Callable[[], bool | None] = lambda: False
 
     def _on_task(self, message: String) -> None:
@@ -67,6 +71,11 @@ class StandIn:
     def _new_episode(self, _, response):
         """Says which question it asks, as the reward node does: that of the last task it has heard of."""
         response.success, response.message = True, f"judging: {QUESTIONS.get(self.task, 'nothing')}"
+        return response
+
+    def _record(self, name, _, response):
+        self.recorded.append(name)
+        response.success, response.message = True, f"recording: {self.task}"
         return response
 
     def _help(self, _, response):
@@ -112,6 +121,7 @@ def robot(room, tmp_path: Path):
             "tasks": ["open_drawer", "close_drawer"],
             "recorder": "",
             "episode_ticks": 15,
+            "look": False,
             **parameters,
         }
         started.append(room.start("practice", use_sim_time=True, linger=1, patience=5.0, **given))
@@ -187,6 +197,43 @@ def test_a_success_that_does_not_last_is_none(robot, tmp_path: Path) -> None:
     robot.other.verdict = lambda: robot.other.acting and 40 < robot.other.told < 50
     robot.practise()
     assert not until_written(robot, tmp_path, 1)[0]["solved"]
+
+
+def seen_at_the_end(robot) -> Callable[[], bool]:
+    """Success once an episode is over, when the arm is out of the way."""
+    return lambda: robot.other.told > 5 and not robot.other.acting
+
+
+def test_what_is_seen_from_home_decides(robot, tmp_path: Path) -> None:
+    robot.other.verdict = seen_at_the_end(robot)
+    robot.practise(look=True)
+    assert until_written(robot, tmp_path, 1)[0]["solved"]
+
+
+def test_what_cannot_be_seen_from_home_is_no_success(robot, tmp_path: Path) -> None:
+    robot.other.verdict = soon(robot)
+    robot.practise(look=True)
+    assert not until_written(robot, tmp_path, 1)[0]["solved"]
+
+
+def test_what_was_seen_done_before_the_episode_was_not_done_by_it(robot, tmp_path: Path) -> None:
+    robot.other.verdict = lambda: not (robot.other.acting and 10 < robot.other.told < 25)
+    robot.practise(look=True)
+    assert not until_written(robot, tmp_path, 1)[0]["solved"]
+
+
+def test_the_way_home_is_not_recorded(robot, tmp_path: Path) -> None:
+    robot.other.verdict = seen_at_the_end(robot)
+    robot.practise(look=True, recorder="recorder")
+    assert until_written(robot, tmp_path, 1)[0]["saved"]
+    assert robot.other.recorded[:3] == ["start", "pause", "stop"]
+
+
+def test_what_the_recorder_would_wrongly_call_a_success_is_discarded(robot, tmp_path: Path) -> None:
+    robot.other.verdict = lambda: True
+    robot.practise(recorder="recorder")
+    assert not until_written(robot, tmp_path, 1)[0]["saved"]
+    assert robot.other.recorded[:2] == ["start", "discard"]
 
 
 def test_without_a_verdict_the_episode_is_cut_and_practice_waits(robot, tmp_path: Path) -> None:

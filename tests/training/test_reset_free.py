@@ -47,6 +47,30 @@ def test_after_many_failures_a_person_resets_everything() -> None:
     env.close()
 
 
+def put_drawer(env: ResetFree, opening: float) -> None:
+    env.room.room.set_joint("drawer", opening)
+    env.room.room.forward()
+
+
+def test_a_look_from_home_decides(env: ResetFree) -> None:
+    env.reset(seed=0)
+    env.step(np.ones(5, np.float32))
+    away = env.room.room.tcp.copy()
+    put_drawer(env, 0.149)
+    assert env.look() == (True, True)
+    assert np.linalg.norm(env.room.room.tcp - away) > 0.02
+
+
+def test_what_was_done_before_the_episode_was_not_done_by_it() -> None:
+    made = gymnasium.make("robot_learning/PlayroomResetFree-v0")
+    env = ResetFree(made, ["open_drawer"], ScheduleConfig())
+    env.reset(seed=0)
+    put_drawer(env, 0.149)
+    env.reset(seed=1)
+    assert env.look() == (False, False)
+    env.close()
+
+
 def test_stuck_it_opens_what_was_pushed_shut() -> None:
     made = gymnasium.make("robot_learning/PlayroomResetFree-v0")
     env = ResetFree(made, ["sweep_object", "grasp_lift"], ScheduleConfig(stir_after=1, recover=("open_drawer",)))

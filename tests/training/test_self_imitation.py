@@ -167,7 +167,9 @@ def test_practice_that_nobody_resets_begins_where_demonstrations_did(config: Sel
     practise(config)
     shown, began = (_beginnings(Dataset(folder)) for folder in (both, Path(config.run) / "practice"))
     distance = np.abs(began[1:, None] - shown[None]).max(axis=2).min(axis=1)  # the first begins with a full reset
-    assert len(distance) > 5 and distance.max() < 0.05
+    assert (
+        len(distance) > 5 and distance.max() < 0.06
+    )  # 3 cm at random, 1 cm from which on it is there, and what it coasts
 
 
 def _beginnings(dataset: Dataset) -> np.ndarray:
