@@ -4,10 +4,10 @@
 
 For each pair of tasks and seed a desk of its own: the furniture stands where the seed puts it. There are 10 + 10 demonstrations
 and 20 + 20 failures there. Prior data, the same for all, is from other desks: three hours of play, three of play with the block
-only, and 300 demonstrations of each of its tasks. From all of it a generalist is cloned once. Then, at each desk: a reward model,
-of what was recorded there and, from elsewhere, an hour of the play and, where the block is needed, half of the play with it and
-the demonstrations; a clone of what was shown there alone (BC); and a clone that goes on from the generalist, of the same as the
-reward model, and on by self-imitation.
+only, and 300 demonstrations of each of its tasks; a generalist is cloned from these once. Then, at each desk: a reward model, of
+what was recorded there and, from elsewhere, an hour of the play and, where the block is needed, an hour of play there and back,
+with the pair's tasks only, and the demonstrations; a clone of what was shown there alone (BC); and a clone that goes on from the
+generalist, of the same as the reward model, and on by self-imitation.
 Variants: `model`, the whole recipe; `truth`, the simulator judges instead of the reward model; `resets`, the reward model judges
 but arm and objects are put anew for each episode; `no_prior`, practice begins with BC; `rlpd` and `cal_ql`, reinforcement
 learning from the pictures (SAC with prior data, Cal-QL) in the place of self-imitation, from the same data. Policies are
@@ -40,6 +40,7 @@ from typing import Any
 
 import numpy as np
 from kept_jobs import KeptJobs
+from practice_prior import AMOUNTS, at_a_desk, collect, for_all
 from practice_report import NAME, summary, write
 from practice_rl import practise_by_rl, practised_by_rl
 from reward_quality import PAIRS
@@ -47,7 +48,6 @@ from reward_quality import PAIRS
 from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.contract import STATE
 from robot_learning.data import Dataset
-from robot_learning.envs.demonstrator import PlayConfig
 from robot_learning.policies import Retrying, load_policy
 from robot_learning.rewards import EmbeddedConfig
 from robot_learning.training.collection import collect_demonstrations
@@ -55,7 +55,6 @@ from robot_learning.training.config import TrainConfig
 from robot_learning.training.demo import AFTERWARDS
 from robot_learning.training.evaluation import evaluate, make_playroom
 from robot_learning.training.offline import train
-from robot_learning.training.play_collection import collect_play
 from robot_learning.training.practice_env import Autonomy
 from robot_learning.training.practice_schedule import ScheduleConfig
 from robot_learning.training.reward_training import RewardRun, train_reward
@@ -72,17 +71,10 @@ VARIANTS = {
     **dict.fromkeys(RL, Autonomy(reset_free=True, reward="reward")),
 }
 DATA_SEED, TEST_SEED, FURNITURE = 30_000, 950_000, 700
-PRIOR_SEEDS, PRIOR_MINUTES = tuple(range(60_000, 66_000, 1000)), 30  # of play, each
-BESIDE = 2  # of these, part of each batch at a desk, and of what the reward model learns from
-BLOCK_SEEDS, BLOCK_MINUTES = (90_000, 92_000), 90  # of play with the block, each
-BLOCK = ("sweep_object", "grasp_lift", "put_into_shelf", "pull_out_of_shelf", "rotate_left", "rotate_right",
-         "sweep_left", "sweep_right", "grasp_flat", "open_drawer", "open_sliding")  # fmt: skip
-PRIOR_PAIRS = {"sweep_object": 80_000, "put_into_shelf": 82_000, "rotate_left": 84_000}  # demonstrated elsewhere: seeds
-PRIOR_EPISODES = 300  # demonstrations of each of their tasks
 GENERAL, GENERAL_STEPS = "general", 20_000  # the generalist's run, and gradient steps
-RECOVER = {"sweep_object": ("open_drawer", "sweep_right"), "put_into_shelf": ("open_sliding",)}  # when it gets nowhere
+RECOVER = {"sweep_object": ("open_drawer",), "put_into_shelf": ("open_sliding",)}  # when it gets nowhere
 JUDGED = 9000  # frames that a reward model learns from
-CLONE_STEPS = 1000  # of a clone that goes on from it
+CLONE_STEPS, ROUND_STEPS = 3000, 1000  # of a clone that goes on from it, and of each that goes on from that
 RESULT = "result.json"
 ROUND, ALONE_STEPS = 5000, 2000  # steps of practice between trainings; of a clone from scratch
 MARGIN = 0.01  # [m]; see docs/rewards.md
@@ -107,8 +99,7 @@ class Job:
 
     def facts(self) -> dict[str, Any]:
         """What must be equal for results to belong together."""
-        prior = [len(PRIOR_SEEDS) * PRIOR_MINUTES, len(BLOCK_SEEDS) * BLOCK_MINUTES, PRIOR_EPISODES]
-        amounts = [*prior, JUDGED, GENERAL_STEPS, CLONE_STEPS, ROUND]
+        amounts = [*AMOUNTS, JUDGED, GENERAL_STEPS, CLONE_STEPS, ROUND_STEPS, ROUND]
         recipe = [*amounts, "begins as demonstrations do", "looks from home", *RECOVER.get(self.pair[0], ())]
         return {**vars(self), "pair": list(self.pair), "desk": self.furniture, "recipe": recipe}
 
@@ -130,7 +121,7 @@ class Job:
 
 def begin(job: Job, folder: Path, root: Path) -> tuple[Path, Path]:
     """Data, reward model and clones of a pair and seed, made once; runs of the clone without and with prior data."""
-    beside = recorded_elsewhere(job, root)
+    beside = at_a_desk(root, job.pair[0])
     data, reward = folder / "data", folder / "reward"
     seeds = {task: DATA_SEED + 2000 * job.seed + 1000 * k for k, task in enumerate(job.pair)}
     look: dict[str, Any] = {"image_size": job.size, "furniture": job.furniture}
@@ -159,7 +150,7 @@ def begin(job: Job, folder: Path, root: Path) -> tuple[Path, Path]:
 
 def generalist(root: Path) -> None:
     """Clone all that succeeded in the prior data, once for all jobs."""
-    prior = tuple(map(str, [*play(root), *play_with_block(root), *shown(root).values()]))
+    prior = tuple(map(str, for_all(root)))
     config = TrainConfig(prior=prior, run=str(root / GENERAL), steps=GENERAL_STEPS, threads=1)
     train(replace(config, bc=replace(config.bc, dropout=0.1)), resume=True)
 
@@ -180,7 +171,7 @@ def work(job: Job, root: Path) -> None:
         autonomy = replace(autonomy, schedule=recover, reward=reward, furniture=job.furniture, episode_steps=limit)
         run, every, data = folder / "run", job.steps // job.marks, basis / "data"
         if job.variant in RL:
-            beside = recorded_elsewhere(job, root)
+            beside = at_a_desk(root, job.pair[0])
             policies = practise_by_rl(job.variant, run, job.pair, data, beside, autonomy, job.steps, every, job.seed)
             told = practised_by_rl(run, job.steps)
         else:
@@ -203,9 +194,10 @@ def work(job: Job, root: Path) -> None:
 def imitate_itself(job: Job, clone: Path, run: Path, autonomy: Autonomy) -> dict[int, Path]:
     """Practise on from the clone; policies by steps of practice."""
     config = from_clone(clone, str(run), job.steps)
-    steps = ALONE_STEPS if job.variant == "no_prior" else CLONE_STEPS
+    steps, start = (ALONE_STEPS, "") if job.variant == "no_prior" else (ROUND_STEPS, str(clone))
     settings = replace(config.settings, round_steps=ROUND, gradient_steps=steps, most_gradient_steps=steps)
-    if not practise(replace(config, tasks=job.pair, autonomy=autonomy, settings=settings), resume=True).finished:
+    config = replace(config, tasks=job.pair, autonomy=autonomy, settings=settings, pretrained=start)
+    if not practise(config, resume=True).finished:
         raise KeyboardInterrupt  # stopped; the same command goes on
     return {ROUND * k: run / "rounds" / f"round_{k}" for k in range(job.steps // ROUND + 1)}
 
@@ -326,27 +318,6 @@ def main() -> None:
         print(json.dumps(told))
 
 
-def play(root: Path) -> list[Path]:
-    """Folders of play at other desks."""
-    return [root / "prior" / str(seed) for seed in PRIOR_SEEDS]
-
-
-def play_with_block(root: Path) -> list[Path]:
-    """Folders of play with the block."""
-    return [root / "prior" / f"block_{seed}" for seed in BLOCK_SEEDS]
-
-
-def recorded_elsewhere(job: Job, root: Path) -> list[Path]:
-    """The prior data that is learned from at the desk of a job."""
-    block = shown(root).get(job.pair[0])
-    return [*play(root)[:BESIDE], *([play_with_block(root)[0], block] if block else [])]
-
-
-def shown(root: Path) -> dict[str, Path]:
-    """Folders of demonstrations at other desks, by the first task of the pair."""
-    return {name: root / "prior" / name for name in PRIOR_PAIRS}
-
-
 def go(jobs: list[Job], root: Path, processes: int) -> None:
     """All jobs, those of one pair and seed one after the other, as they share what they begin with."""
     if not jobs:
@@ -356,29 +327,13 @@ def go(jobs: list[Job], root: Path, processes: int) -> None:
         chains.setdefault(job.basis, []).append(job)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context) as pool:
-        collecting = [
-            *(
-                pool.submit(collect_play, folder, PRIOR_MINUTES, seed, jobs[0].size)
-                for seed, folder in zip(PRIOR_SEEDS, play(root), strict=True)
-            ),
-            *(
-                pool.submit(collect_play, folder, BLOCK_MINUTES, seed, jobs[0].size, config=PlayConfig(tasks=BLOCK))
-                for seed, folder in zip(BLOCK_SEEDS, play_with_block(root), strict=True)
-            ),
-            *(pool.submit(_show, pair, root, jobs[0].size) for pair in PAIRS if pair[0] in PRIOR_PAIRS),
-        ]
-        for future in as_completed(collecting):
+        for future in as_completed(list(collect(root, jobs[0].size, pool))):
             future.result()
         pool.submit(generalist, root).result()
         futures = {pool.submit(_chain, chain, root): name for name, chain in chains.items()}
         for done, future in enumerate(as_completed(futures), 1):
             future.result()
             print(f"{done}/{len(chains)} finished: {futures[future]}", file=sys.stderr, flush=True)
-
-
-def _show(pair: tuple[str, str], root: Path, size: int) -> None:
-    seeds = {task: PRIOR_PAIRS[pair[0]] + 1000 * k for k, task in enumerate(pair)}
-    collect_demonstrations(shown(root)[pair[0]], seeds, PRIOR_EPISODES, size)
 
 
 def _chain(jobs: list[Job], root: Path) -> None:
