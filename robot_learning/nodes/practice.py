@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from std_msgs.msg import String
 
+from robot_learning.control.homing import Home
 from robot_learning.envs.tasks import instruction_of
 from robot_learning.errors import UserError
 from robot_learning.nodes.base import ERROR, OK, SECOND, WARN, RobotNode, latched
@@ -47,6 +48,7 @@ class Practice(RobotNode[Config]):
         self.failed = False
         self._progress: tuple[bytes, str] = (OK, "waiting for the graph")
         self._helped = threading.Event()
+        self._home: Home | None = None  # where the arm waits for the next episode, when it is there already
         self._senses: Senses | None = None
         self.trigger_service("helped", self._hear_helped)
 
@@ -156,7 +158,8 @@ class Practice(RobotNode[Config]):
         if before == STIR:
             self._say(OK, "stirring the scene")
             self._arm.stir(rng)
-        self._arm.go_home(self._homes.draw(rng))
+        self._arm.go_home(self._home or self._homes.draw(rng))
+        self._home = None
         return before
 
     def _ask_a_person(self) -> None:
@@ -256,7 +259,8 @@ class Practice(RobotNode[Config]):
         """Whether the goal is reached, as it is seen where the arm hides nothing; what it does meanwhile is not recorded."""
         if self._recorder:
             self._recorder["pause"](self.config.patience)
-        self._arm.go_home(self._homes.draw(np.random.default_rng((self.config.seed, len(self._log_book.entries), 1))))
+        self._home = self._homes.draw(np.random.default_rng((self.config.seed, len(self._log_book.entries), 1)))
+        self._arm.go_home(self._home)
         self._hears.forget()
         return self._is_done()
 
