@@ -17,7 +17,7 @@ import tyro
 from robot_learning.commands.main import OK
 from robot_learning.envs.demonstrator import PlayConfig
 from robot_learning.envs.tasks import task as task_named
-from robot_learning.training.collection import collect_demonstrations
+from robot_learning.training.collection import CollectionError, collect_demonstrations, collect_there_and_back
 from robot_learning.training.play_collection import collect_play
 
 SEEDS_PER_TASK = 1000  # demonstrations of the k-th task start from the seeds seed + 1000 k
@@ -35,6 +35,8 @@ class Config:
     """Tasks to demonstrate (robot-learning tasks lists them)."""
     episodes: int = 20
     """Successful demonstrations of each task."""
+    there_and_back: bool = False
+    """Demonstrations of two tasks that undo each other: each second one in the scene that the one before has left."""
     failures: int = 0
     """Episodes of each task that fail on purpose, in addition."""
     minutes: float = 10.0
@@ -56,6 +58,14 @@ def run(config: Config) -> int:
     if config.kind == "play":
         how = PlayConfig(tasks=tuple(task_named(name).name for name in config.play_with))
         collect_play(config.dataset, config.minutes, config.seed, config.image_size, config.cameras, how)
+    elif config.there_and_back:
+        names = tuple(task_named(name).name for name in config.tasks)
+        if len(names) != 2 or config.failures:
+            raise CollectionError(
+                f"--there-and-back: expected two tasks and no --failures, found {list(names)} and {config.failures} failures"
+            )
+        view: dict[str, Any] = {"cameras": config.cameras, "furniture": config.furniture}
+        collect_there_and_back(config.dataset, names, config.seed, config.episodes, config.image_size, **view)
     else:
         seeds = {task_named(name).name: config.seed + SEEDS_PER_TASK * k for k, name in enumerate(config.tasks)}
         look: dict[str, Any] = {"failures": config.failures, "furniture": config.furniture}

@@ -66,6 +66,58 @@ def collect_demonstrations(
         env.close()
 
 
+def collect_there_and_back(
+    root: Path,
+    tasks: tuple[str, str],
+    first_seed: int,
+    episodes: int,
+    image_size: int = 96,
+    cameras: tuple[str, ...] = ("front", "wrist"),
+    furniture: int | None = None,
+) -> None:
+    """Fill the dataset at `root` up to `episodes` demonstrations of a task and of the one that undoes it, as in practice.
+
+    One is shown from a start of its own, then the arm goes home and the other is shown in the scene that the first has left; the
+    next begin with the other one, from another start. So half of the demonstrations begin where practice will: what was put into
+    a shelf lies otherwise than where somebody lays it.
+
+    Args:
+        first_seed: of the first start; every other has the next.
+
+    Raises:
+        CollectionError: the tasks do not undo each other, or the demonstrator failed too often.
+        DatasetError: the dataset there has another contract. DatasetLockedError: someone else is writing to it.
+    """
+    if task_named(tasks[0]).reverse != tasks[1]:
+        raise CollectionError(f"there and back: expected a task and the one that undoes it, found {list(tasks)}")
+    look: dict[str, Any] = {"cameras": cameras, "image_size": image_size, "furniture": furniture}
+    env = gymnasium.make("robot_learning/PlayroomResetFree-v0", task=tasks[0], max_episode_steps=150, **look)
+    try:
+        contract = env.unwrapped.contract  # type: ignore[attr-defined]
+        with (
+            DatasetWriter.open_or_create(root, contract) as writer,
+            ProgressBar("collect", 2 * episodes, "episodes", writer.num_episodes) as bar,
+        ):
+            told = {task: _progress(root, task, first_seed, True) for task in tasks}
+            missing = {task: episodes - have for task, (have, _) in told.items()}
+            seed, in_vain = max(following for _, following in told.values()), 0
+            while max(missing.values()) > 0:
+                order = sorted(tasks if seed % 2 == 0 else tasks[::-1], key=lambda task: missing[task] <= 0)
+                before = sum(missing.values())
+                for number, task in enumerate(order):
+                    full = {"full_reset": number == 0}
+                    if missing[task] <= 0 or not _demonstrate(env, writer, task, seed, True, full):
+                        break
+                    missing[task] -= 1
+                    bar.update(writer.num_episodes, task)
+                in_vain = in_vain + 1 if sum(missing.values()) == before else 0
+                if in_vain == ATTEMPTS:
+                    raise CollectionError(f"{order[0]}: no success in {ATTEMPTS} attempts in a row, up to seed {seed}")
+                seed += 1
+    finally:
+        env.close()
+
+
 def _progress(root: Path, task: str, first: int, success: bool) -> tuple[int, int]:
     """How many such episodes of a task the dataset has, and the next seed to try."""
     dataset = Dataset(root)
@@ -97,9 +149,16 @@ def _collect_task(
         seed += 1
 
 
-def _demonstrate(env: gymnasium.Env[Any, Any], writer: DatasetWriter, task: str, seed: int, success: bool) -> bool:
-    """One attempt, committed when it ends as wished; tells whether it did."""
-    observation, info = env.reset(seed=seed, options={"task": task})
+def _demonstrate(
+    env: gymnasium.Env[Any, Any],
+    writer: DatasetWriter,
+    task: str,
+    seed: int,
+    success: bool,
+    options: Mapping[str, Any] | None = None,
+) -> bool:
+    """One attempt, committed when it ends as wished; tells whether it did. `options`: of the reset, besides the task."""
+    observation, info = env.reset(seed=seed, options={"task": task, **(options or {})})
     room: Any = env.unwrapped
     config = DemonstratorConfig(failure_rate=0.0 if success else 1.0)
     demonstrator = Demonstrator(room.room, np.random.default_rng(seed), config)
