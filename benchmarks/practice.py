@@ -2,12 +2,12 @@
 
     python benchmarks/practice.py [--pairs open_drawer ...] [--seeds 0 1 2] [--variants model truth ...] [--save] [--json]
 
-For each pair of tasks and seed a desk of its own: the furniture stands where the seed puts it. There are 10 + 10 demonstrations
-and 20 + 20 failures there. Prior data, the same for all, is from other desks: three hours of play, three of play with the block
-only, and 300 demonstrations of each of its tasks; a generalist is cloned from these once. Then, at each desk: a reward model, of
-what was recorded there and, from elsewhere, an hour of the play and, where the block is needed, an hour of play there and back,
-with the pair's tasks only, and the demonstrations; a clone of what was shown there alone (BC); and a clone that goes on from the
-generalist, of the same as the reward model, and on by self-imitation.
+For each pair of tasks and seed a desk of its own: the furniture stands where the seed puts it. There are 10 + 10 demonstrations,
+each second one in the scene that the one before has left, and 20 + 20 failures. Prior data, the same for all, is from other
+desks: three hours of play, three of play with the block only, and 300 demonstrations of each of its tasks; a generalist is cloned
+from these once. Then, at each desk: a reward model, of what was recorded there and, from elsewhere, an hour of the play and, where
+the block is needed, an hour of play there and back, with the pair's tasks only, and the demonstrations; a clone of what was shown
+there alone (BC); and a clone that goes on from the generalist, of the same as the reward model, and on by self-imitation.
 Variants: `model`, the whole recipe; `truth`, the simulator judges instead of the reward model; `resets`, the reward model judges
 but arm and objects are put anew for each episode; `no_prior`, practice begins with BC; `rlpd` and `cal_ql`, reinforcement
 learning from the pictures (SAC with prior data, Cal-QL) in the place of self-imitation, from the same data. Policies are
@@ -50,7 +50,7 @@ from robot_learning.contract import STATE
 from robot_learning.data import Dataset
 from robot_learning.policies import Retrying, load_policy
 from robot_learning.rewards import EmbeddedConfig
-from robot_learning.training.collection import collect_demonstrations
+from robot_learning.training.collection import collect_demonstrations, collect_there_and_back
 from robot_learning.training.config import TrainConfig
 from robot_learning.training.demo import AFTERWARDS
 from robot_learning.training.evaluation import evaluate, make_playroom
@@ -74,7 +74,7 @@ DATA_SEED, TEST_SEED, FURNITURE = 30_000, 950_000, 700
 GENERAL, GENERAL_STEPS = "general", 20_000  # the generalist's run, and gradient steps
 RECOVER = {"sweep_object": ("open_drawer",), "put_into_shelf": ("open_sliding",)}  # when it gets nowhere
 JUDGED = 9000  # frames that a reward model learns from
-CLONE_STEPS, ROUND_STEPS = 3000, 1000  # of a clone that goes on from it, and of each that goes on from that
+CLONE_STEPS, ROUND_STEPS = 1000, 1000  # of a clone that goes on from it, and of each that goes on from that
 RESULT = "result.json"
 ROUND, ALONE_STEPS = 5000, 2000  # steps of practice between trainings; of a clone from scratch
 MARGIN = 0.01  # [m]; see docs/rewards.md
@@ -100,7 +100,13 @@ class Job:
     def facts(self) -> dict[str, Any]:
         """What must be equal for results to belong together."""
         amounts = [*AMOUNTS, JUDGED, GENERAL_STEPS, CLONE_STEPS, ROUND_STEPS, ROUND]
-        recipe = [*amounts, "begins as demonstrations do", "looks from home", *RECOVER.get(self.pair[0], ())]
+        recipe = [
+            *amounts,
+            "begins as demonstrations do",
+            "looks from home",
+            "shown there and back",
+            *RECOVER.get(self.pair[0], ()),
+        ]
         return {**vars(self), "pair": list(self.pair), "desk": self.furniture, "recipe": recipe}
 
     @property
@@ -125,6 +131,9 @@ def begin(job: Job, folder: Path, root: Path) -> tuple[Path, Path]:
     data, reward = folder / "data", folder / "reward"
     seeds = {task: DATA_SEED + 2000 * job.seed + 1000 * k for k, task in enumerate(job.pair)}
     look: dict[str, Any] = {"image_size": job.size, "furniture": job.furniture}
+    collect_there_and_back(
+        data, job.pair, seeds[job.pair[0]], episodes=10, furniture=job.furniture, image_size=job.size
+    )
     collect_demonstrations(data, seeds, episodes=10, failures=20, **look)
     if not (reward / "config.json").exists():
         look = EmbeddedConfig(image_size=job.size, cameras=("front", "wrist"))
