@@ -4,8 +4,8 @@
 
 For each pair of tasks and seed a desk of its own: the furniture stands where the seed puts it. There are 10 + 10 demonstrations,
 each second one in the scene that the one before has left, and 20 + 20 failures. Prior data, the same for all, is from other
-desks: three hours of play, three of play with the block only, and 300 demonstrations of each of its tasks; a generalist is cloned
-from these once. Then, at each desk: a reward model, of what was recorded there and, from elsewhere, an hour of the play and, where
+desks: three hours of play, three with the block only, and 300 demonstrations of each of its tasks; a generalist is cloned from
+these once. Then, at each desk: a reward model, of what was recorded there and, from elsewhere, an hour of the play and, where
 the block is needed, an hour of play there and back, with the pair's tasks only, and the demonstrations; a clone of what was shown
 there alone (BC); and a clone that goes on from the generalist, of the same as the reward model, and on by self-imitation.
 Variants: `model`, the whole recipe; `truth`, the simulator judges instead of the reward model; `resets`, the reward model judges
