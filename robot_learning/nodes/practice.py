@@ -38,6 +38,7 @@ SETTLING, VERDICTS = (
     0.3,
     5,
 )  # so long [s, wall] and so many verdicts on it until it is clear whether a goal is reached already
+AT_HOME = 3  # verdicts until it is clear whether the goal just tried is reached: the first may be on a picture of the way there
 
 
 class Practice(RobotNode[Config]):
@@ -203,12 +204,12 @@ class Practice(RobotNode[Config]):
                 self._hears.wait(lambda: False, RETRY)
         self._hears.forget()
 
-    def _is_done(self) -> bool:
+    def _is_done(self, verdicts: int = VERDICTS, settling: float = SETTLING) -> bool:
         """Whether the goal is reached before anything moved: the last of some verdicts, the first may be on the last episode."""
         hears = self._hears
         what = f"a verdict on {self.config.success_topic}; does the one who judges run, and see?"
-        hears.wait(lambda: False, SETTLING)
-        hears.require(lambda: hears.verdicts >= VERDICTS, self.config.patience, what)
+        hears.wait(lambda: False, settling)
+        hears.require(lambda: hears.verdicts >= verdicts, self.config.patience, what)
         return bool(hears.verdict)
 
     def _episode(self, task: str, before: str, seems_done: bool) -> None:
@@ -262,7 +263,7 @@ class Practice(RobotNode[Config]):
         self._home = self._homes.draw(np.random.default_rng((self.config.seed, len(self._log_book.entries), 1)))
         self._arm.go_home(self._home)
         self._hears.forget()
-        return self._is_done()
+        return self._is_done(AT_HOME, 0.0)
 
     def _start_recording(self, task: str) -> None:
         """Start an episode of this task; the topic may reach the recorder after the call, which its answer shows."""

@@ -78,7 +78,7 @@ class DemoConfig:
     """Gradient steps of each head of the reward model."""
     prior: float = 30.0
     """Minutes of play at other desks, as prior data; 0: practice begins with the clone of the demonstrations alone."""
-    practice: int = 2500
+    practice: int = 2000
     """Control ticks of practice, ten in a second of the robot's time."""
     retry: bool = True
     """After practice evaluate once more, where the policy may give up an attempt that takes too long, go back and try again."""
