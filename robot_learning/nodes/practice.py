@@ -257,11 +257,17 @@ class Practice(RobotNode[Config]):
         return solved, ""
 
     def _look_from_home(self) -> bool:
-        """Whether the goal is reached, as it is seen where the arm hides nothing; what it does meanwhile is not recorded."""
+        """Whether the goal is reached, as it is seen where the arm hides nothing; what it does meanwhile is not recorded.
+
+        Raises:
+            NotYetError: the robot is held, so it is not there.
+        """
         if self._recorder:
             self._recorder["pause"](self.config.patience)
         self._home = self._homes.draw(np.random.default_rng((self.config.seed, len(self._log_book.entries), 1)))
         self._arm.go_home(self._home)
+        if self._hears.holding:
+            raise NotYetError(self._hears.holding)
         self._hears.forget()
         return self._is_done(AT_HOME, 0.0)
 

@@ -106,6 +106,16 @@ def test_an_unknown_graph_lists_the_known_ones() -> None:
         graphs.graph("simm")
 
 
+def test_practice_is_told_its_tasks_and_those_that_recover() -> None:
+    nodes = by_name("practice", tasks="sweep_object, grasp_lift", recover="open_drawer")
+    assert nodes["practice"].parameters["tasks"] == [
+        "sweep the block into the drawer",
+        "lift the block out of the drawer",
+    ]
+    assert nodes["practice"].parameters["recover"] == ["open the drawer"]
+    assert "recover" not in by_name("practice")["practice"].parameters
+
+
 def test_in_practice_the_gate_holds_unless_all_who_take_part_are_well() -> None:
     nodes = by_name("practice")
     assert nodes["safety_gate"].parameters["watch"] == ["policy", "reward", "recorder", "practice"]

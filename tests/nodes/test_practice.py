@@ -20,8 +20,8 @@ from robot_learning.contract import Contract
 from robot_learning.control.kinematics import Kinematics
 from robot_learning.policies import Checkpoint, save_checkpoint
 
-OPEN, CLOSE = "open the drawer", "close the drawer"
-QUESTIONS = {OPEN: "is the drawer open?", CLOSE: "is the drawer closed?"}
+OPEN, CLOSE, DOOR = "open the drawer", "close the drawer", "open the sliding door"
+QUESTIONS = {OPEN: "is the drawer open?", CLOSE: "is the drawer closed?", DOOR: "is the sliding door open?"}
 
 
 class StandIn:
@@ -175,6 +175,12 @@ def test_failures_change_the_task_and_then_ask_for_help(robot, tmp_path: Path) -
     assert robot.other.helped == 1
 
 
+def test_stuck_it_tries_the_task_that_mends_the_scene(robot, tmp_path: Path) -> None:
+    robot.practise(stir_after=1, recover=["open_sliding"])
+    told = until_written(robot, tmp_path, 3)
+    assert [entry["task"] for entry in told] == [OPEN, DOOR, OPEN]
+
+
 def test_a_goal_that_is_reached_already_is_passed_over(robot, tmp_path: Path) -> None:
     robot.other.verdict = lambda: robot.other.task == OPEN
     robot.practise()
@@ -227,6 +233,19 @@ def test_the_way_home_is_not_recorded(robot, tmp_path: Path) -> None:
     robot.practise(look=True, recorder="recorder")
     assert until_written(robot, tmp_path, 1)[0]["saved"]
     assert robot.other.recorded[:3] == ["start", "pause", "stop"]
+
+
+def test_an_e_stop_on_the_way_home_leaves_no_verdict(robot, tmp_path: Path) -> None:
+    press, release = (robot.other.node.create_client(Trigger, f"safety_gate/{n}") for n in ("estop", "reset_estop"))
+    robot.other.verdict = seen_at_the_end(robot)
+    robot.practise(look=True, recorder="recorder")
+    robot.until(lambda: "pause" in robot.other.recorded, "the way home", 120.0)
+    press.call_async(Trigger.Request())
+    robot.until(lambda: "discard" in robot.other.recorded, "the episode to be discarded", 120.0)
+    robot.until(lambda: "estop" in robot.other.statuses[-1].message, "practice to say why it waits")
+    assert not diary(tmp_path)
+    release.call_async(Trigger.Request())
+    until_written(robot, tmp_path, 1)
 
 
 def test_what_the_recorder_would_wrongly_call_a_success_is_discarded(robot, tmp_path: Path) -> None:
