@@ -176,7 +176,8 @@ def work(job: Job, root: Path) -> None:
         alone, clone = begin(job, basis, root)
         autonomy = VARIANTS[job.variant]
         reward, limit = str(basis / "reward") if autonomy.reward else "", longest(basis / "data")
-        recover = ScheduleConfig(recover=RECOVER.get(job.pair[0], ()) if job.variant != "no_prior" else ())
+        knows_more = job.variant not in ("no_prior", *RL)  # than the tasks of its pair
+        recover = ScheduleConfig(recover=RECOVER.get(job.pair[0], ()) if knows_more else ())
         autonomy = replace(autonomy, schedule=recover, reward=reward, furniture=job.furniture, episode_steps=limit)
         run, every, data = folder / "run", job.steps // job.marks, basis / "data"
         if job.variant in RL:

@@ -14,7 +14,7 @@ from robot_learning.envs import TASKS
 from robot_learning.envs.state_success import STATE_SUCCESS
 from robot_learning.envs.task_observation import SeededEpisodes, TaskObservation
 from robot_learning.envs.tasks import instruction_of
-from robot_learning.training.practice_env import contract_of, in_turn, make_practice_env, on_robot, tasks_of
+from robot_learning.training.practice_env import contract_of, in_turn, make_practice_env, on_robot
 from robot_learning.training.rl_config import RUNS, RLConfig, name_of
 from robot_learning.training.run_state import RunError
 
@@ -25,16 +25,17 @@ def make_env(config: RLConfig) -> SeededEpisodes:
     """The environment to practise in: tasks in turn, every episode seeded by its number.
 
     Raises:
-        RunError: there is none of this name and kind, or `inputs` is unknown.
+        RunError: there is none of this name and kind, `inputs` is unknown, or another task is to recover.
     """
+    others = [task for task in config.autonomy.schedule.recover if task not in config.tasks]
+    if others:
+        raise RunError(
+            f"--recover {' '.join(others)}: {name_of(config)} knows no tasks but those of the run, {list(config.tasks)}; "
+            "train it on these too, or practise with a clone of prior data"
+        )
     cameras = config.cameras if config.inputs == "images" else ()
     env = make_practice_env(config.env, config.tasks, cameras, config.image_size, config.robot, config.autonomy)
-    return in_turn(
-        Selected(env, observed(config, contract_of(env))),
-        config.env,
-        tasks_of(config.tasks, config.autonomy),
-        config.seed,
-    )
+    return in_turn(Selected(env, observed(config, contract_of(env))), config.env, config.tasks, config.seed)
 
 
 def observed(config: RLConfig, contract: Contract) -> list[str]:

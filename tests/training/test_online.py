@@ -133,6 +133,12 @@ def unattended(config: CalQLRun, both_ways: Path) -> CalQLRun:
     return dataclasses.replace(config, dataset=(str(both_ways),), tasks=tasks, online_steps=200, autonomy=autonomy)
 
 
+def test_a_task_it_was_not_trained_on_cannot_recover(unattended: CalQLRun) -> None:
+    mending = dataclasses.replace(unattended.autonomy, schedule=ScheduleConfig(recover=("open_sliding",)))
+    with pytest.raises(RunError, match="--recover open_sliding: cal_ql knows no tasks but"):
+        learn(dataclasses.replace(unattended, autonomy=mending))
+
+
 def test_practice_that_nobody_resets_goes_on_to_the_very_same(
     unattended: CalQLRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
