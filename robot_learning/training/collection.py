@@ -103,19 +103,26 @@ def collect_there_and_back(
             seed, in_vain = max(following for _, following in told.values()), 0
             while max(missing.values()) > 0:
                 order = sorted(tasks if seed % 2 == 0 else tasks[::-1], key=lambda task: missing[task] <= 0)
-                before = sum(missing.values())
-                for number, task in enumerate(order):
-                    full = {"full_reset": number == 0}
-                    if missing[task] <= 0 or not _demonstrate(env, writer, task, seed, True, full):
-                        break
+                shown = _there_and_back(env, writer, [task for task in order if missing[task] > 0], seed)
+                for task in shown:
                     missing[task] -= 1
-                    bar.update(writer.num_episodes, task)
-                in_vain = in_vain + 1 if sum(missing.values()) == before else 0
+                bar.update(writer.num_episodes, order[0])
+                in_vain = 0 if shown else in_vain + 1
                 if in_vain == ATTEMPTS:
                     raise CollectionError(f"{order[0]}: no success in {ATTEMPTS} attempts in a row, up to seed {seed}")
                 seed += 1
     finally:
         env.close()
+
+
+def _there_and_back(env: gymnasium.Env[Any, Any], writer: DatasetWriter, tasks: list[str], seed: int) -> list[str]:
+    """The first task from a start of its own, the other in the scene that it has left; those that were done, and committed."""
+    done: list[str] = []
+    for task in tasks:
+        if not _demonstrate(env, writer, task, seed, True, {"full_reset": not done}):
+            break
+        done.append(task)
+    return done
 
 
 def _progress(root: Path, task: str, first: int, success: bool) -> tuple[int, int]:
