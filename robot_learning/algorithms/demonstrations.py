@@ -271,8 +271,9 @@ def _read(every: Sequence[_Chosen], inputs: Sequence[str], own: Demonstrations |
     contracts = [_contract(chosen.dataset, inputs) for chosen in every] + ([own.contract] if own else [])
     for contract in contracts[1:]:
         contracts[0].require(contract, "another set of demonstrations")
-    rows = [np.concatenate([rows for rows, _ in chosen.episodes]) for chosen in every]
-    read, total = sum(map(len, rows)), sum(map(len, rows)) + (len(own) if own else 0)
+    rows = [np.concatenate([part for part, _ in chosen.episodes]) for chosen in every]
+    read = sum(map(len, rows))
+    total = read + (len(own) if own else 0)
     lengths = [len(part) for chosen in every for part, _ in chosen.episodes]
     names = np.repeat([task for chosen in every for _, task in chosen.episodes], lengths).tolist()
     ends = np.repeat(np.cumsum(lengths), lengths)
@@ -308,21 +309,21 @@ def _stream(every: Sequence[_Chosen], rows: Sequence[np.ndarray], key: str, tota
     """One stream of the chosen frames, with room for `total` frames: pictures as they are, all else as float32."""
     stream: np.ndarray | None = None
     done = 0
-    for (dataset, _), own in zip(every, rows, strict=True):
+    for (dataset, _), taken in zip(every, rows, strict=True):
         if key.startswith(IMAGE_PREFIX):
-            found = dataset.images(key, own)
+            found = dataset.images(key, taken)
         else:
-            found = np.asarray(dataset.column(key))[own].astype(np.float32)
+            found = np.asarray(dataset.column(key))[taken].astype(np.float32)
             if not np.isfinite(found).all():
                 raise DemonstrationError(
                     f"{key} has numbers that are not finite in {dataset.root}; find them with `robot-learning dataset check`"
                 )
-        if len(own) == total:
+        if len(taken) == total:
             return found
         if stream is None:
             stream = np.empty((total, *found.shape[1:]), found.dtype)
-        stream[done : done + len(own)] = found
-        done += len(own)
+        stream[done : done + len(taken)] = found
+        done += len(taken)
     assert stream is not None
     return stream
 

@@ -184,6 +184,14 @@ def test_prior_data_comes_first_with_all_its_tasks(dataset: Dataset, play: Datas
     np.testing.assert_array_equal(joined.actions[28:], own.actions)
 
 
+def test_pictures_of_several_folders_belong_to_their_frames(dataset: Dataset, play: Dataset) -> None:
+    own = Demonstrations.load(dataset, [STATE, FRONT], tasks=["close"])
+    joined = with_prior(own, [str(play.root), str(dataset.root)], [STATE, FRONT])
+    parts = [load_play(play, [STATE, FRONT], ["open"]), Demonstrations.load(dataset, [STATE, FRONT]), own]
+    expected = np.concatenate([part.images[FRONT] for part in parts if part is not None])
+    np.testing.assert_array_equal(joined.images[FRONT], expected)
+
+
 def test_what_is_practised_comes_after_prior_data(dataset: Dataset, play: Dataset) -> None:
     own = Demonstrations.load(dataset, [STATE])
     begun = with_prior(own, [str(play.root)], [STATE])
