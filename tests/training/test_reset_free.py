@@ -24,11 +24,15 @@ def make(**config: int) -> ResetFree:
     return ResetFree(gymnasium.make("robot_learning/PlayroomResetFree-v0"), TASKS, ScheduleConfig(**config))
 
 
+def put_drawer(env: ResetFree, opening: float) -> None:
+    env.room.room.set_joint("drawer", opening)
+    env.room.room.forward()
+
+
 def test_objects_stay_and_the_task_follows_from_what_is_seen(env: ResetFree) -> None:
     env.reset(seed=0)
     env.ended("open_drawer", False)
-    env.room.room.set_joint("drawer", 0.149)
-    env.room.room.forward()
+    put_drawer(env, 0.149)
     _, info = env.reset(seed=1)
     assert info["task"] == "close_drawer" and info["instruction"] == "close the drawer"
     assert env.room.room.joint("drawer") > 0.13
@@ -45,11 +49,6 @@ def test_after_many_failures_a_person_resets_everything() -> None:
     env.ended("open_drawer", True)
     assert env.interventions == 1
     env.close()
-
-
-def put_drawer(env: ResetFree, opening: float) -> None:
-    env.room.room.set_joint("drawer", opening)
-    env.room.room.forward()
 
 
 def test_a_look_from_home_decides(env: ResetFree) -> None:
@@ -76,8 +75,7 @@ def test_stuck_it_opens_what_was_pushed_shut() -> None:
     env = ResetFree(made, ["sweep_object", "grasp_lift"], ScheduleConfig(stir_after=1, recover=("open_drawer",)))
     env.reset(seed=0)
     env.ended("sweep_object", False)
-    env.room.room.set_joint("drawer", 0.0)
-    env.room.room.forward()
+    put_drawer(env, 0.0)
     _, info = env.reset(seed=1)
     assert info["task"] == "open_drawer" and info["instruction"] == "open the drawer"
     env.close()

@@ -156,6 +156,12 @@ def test_small_datasets_are_not_crowded_out(sizes: list[int], limit: int, shares
     assert equal_shares(sizes, limit) == shares
 
 
+def test_what_was_recorded_at_the_desk_is_kept_beside_hours_of_play(recorded: Path, tmp_path: Path) -> None:
+    desk = drawer_world.collect(tmp_path / "desk", episodes=1)
+    few, many = choose_frames([desk, recorded], make_book(known_questions(None)), limit=2 * LENGTH)
+    assert (len(few.rows), len(many.rows)) == (LENGTH, LENGTH)
+
+
 def test_a_copy_does_not_depend_on_its_neighbours(recorded: Path) -> None:
     book = make_book(known_questions(None))
     config = EmbeddedConfig(image_size=64)

@@ -25,6 +25,7 @@ from robot_learning.training.metrics import read_metrics
 from robot_learning.training.offline import train
 from robot_learning.training.practice_env import Autonomy
 from robot_learning.training.practice_schedule import ScheduleConfig
+from robot_learning.training.reset_free import ResetFree
 from robot_learning.training.run_state import RunError
 from robot_learning.training.self_imitation import practise
 from robot_learning.training.self_imitation_run import SelfImitationRun, from_clone, read_run
@@ -177,6 +178,16 @@ def _beginnings(dataset: Dataset) -> np.ndarray:
     names = dataset.features["observation.state"].names
     columns = [list(names).index(f"tcp.{axis}") for axis in "xyz"]
     return dataset.column("observation.state")[np.asarray(dataset.episode_ranges)[:, 0]][:, columns]
+
+
+@pytest.mark.parametrize("look", [True, False])
+def test_what_is_seen_from_home_has_the_last_word(
+    config: SelfImitationRun, monkeypatch: pytest.MonkeyPatch, look: bool
+) -> None:
+    monkeypatch.setattr(ResetFree, "look", lambda _: (True, True))  # ten ticks are too few to get anything done
+    autonomy = Autonomy(reset_free=True, episode_steps=10, look=look)
+    practise(dataclasses.replace(config, online_steps=30, autonomy=autonomy))
+    assert set(Dataset(Path(config.run) / "practice").episode_success.tolist()) == {look}
 
 
 def test_a_clone_is_practised_with_by_finetune(doors: Path, tmp_path: Path) -> None:
