@@ -58,6 +58,8 @@ def run(make: Callable[[], RobotNode[Any]], args: list[str] | None = None) -> in
             node.destroy_node()
     finally:
         rclpy.try_shutdown()
+        for number in STOP_SIGNALS:  # at its end the interpreter gives handlers up: one more would then kill, exit code -2
+            signal.signal(number, signal.SIG_IGN)
 
 
 def run_to_end(make: Callable[[], RobotNode[Any]], args: list[str] | None = None) -> int:

@@ -82,6 +82,16 @@ def test_it_stops_in_good_order_however_often_it_is_told(graph, number, times) -
     assert (running.process.returncode, "deactivating" in text, "Traceback" in text) == (0, True, False), text
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_signal_that_comes_when_it_has_nearly_ended_changes_nothing(graph, number, monkeypatch) -> None:
+    """As under `ros2 launch`, which sends one more when the first node has gone."""
+    monkeypatch.setenv("LAST_SIGNAL", str(int(number)))
+    running = Running(graph)
+    running.says("active")
+    running.process.send_signal(number)
+    assert running.process.wait(20) == 0
+
+
 def test_a_mistake_in_a_parameter_is_one_line(graph) -> None:
     running = Running(graph, "-p", "contract:=nonesuch")
     graph.until(lambda: running.process.poll() is not None, "the end of the process")
