@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,14 +31,17 @@ class Home:
     yaw: float = 0.0
     travel: float | None = None
 
-    def action(self, tcp: np.ndarray, yaw: float, scale: np.ndarray) -> np.ndarray | None:
+    def action(self, tcp: np.ndarray, yaw: float, scale: np.ndarray, turned: float = 0.0) -> np.ndarray | None:
         """The next action `(5,)` in [-1, 1] from the tool centre point `tcp` `(3,)` [m] and its `yaw` [rad]; None when there.
 
         Args:
             scale: of the contract's action, `(5,)`.
+            turned: how far the last joint has turned the tool away from home [rad], see `Wrist`; it turns the long way round
+                where the short one would leave that joint more than half a turn from home.
         """
         step = np.array(self.position) - tcp
         turn = float(wrap_angle(self.yaw - yaw))
+        turn -= 2 * math.pi * round((turned + turn) / (2 * math.pi))
         if np.linalg.norm(step) < REACHED and abs(turn) < YAW_REACHED:
             return None
         rise = (self.position[2] if self.travel is None else self.travel) - tcp[2]

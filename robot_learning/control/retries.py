@@ -16,6 +16,7 @@ import numpy as np
 from robot_learning.contract import STATE, Contract
 from robot_learning.control.homing import Home, Place
 from robot_learning.control.tool_pose import TOOL, tool_pose
+from robot_learning.control.wrist import Wrist
 
 ACTION = ("dx", "dy", "dz", "dyaw", "gripper")
 PATIENCE, SLOW = (
@@ -73,7 +74,7 @@ class Retries:
     def __init__(self, plan: RetryPlan, contract: Contract) -> None:
         self.plan = plan
         self._names = contract.observation[STATE].names
-        self._scale = np.array(contract.action.scale)
+        self._scale, self._wrist = np.array(contract.action.scale), Wrist(contract)
         self._travel = max(start[2] for start in plan.starts)
         self.reset()
 
@@ -96,7 +97,8 @@ class Retries:
         From a pose that is not finite there is no way: the policy, which checks what it reads, says what is wrong.
         """
         position, yaw = tool_pose(self._names, state)
-        if not np.isfinite([*position, yaw]).all():
+        turned = self._wrist.turned_in(self._names, state)
+        if not np.isfinite([*position, yaw, turned]).all():
             return None
         most = self.plan.ticks.get(task)
         if self._home is None and most is not None and self._ticks >= most:
@@ -106,7 +108,7 @@ class Retries:
             self._home = Home((x, y, z), turn, self._travel)
         self._ticks += 1
         if self._home is not None:
-            action = self._home.action(position, yaw, self._scale)
+            action = self._home.action(position, yaw, self._scale, turned)
             if action is not None and self._ticks <= RETREAT_TICKS:
                 self.is_retreating = True
                 return action

@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 
 from robot_learning.control.homing import Homes
+from robot_learning.control.wrist import Wrist
 from robot_learning.envs.playroom import Playroom
 from robot_learning.envs.playroom_env import PlayroomEnv
 from robot_learning.envs.scene import SceneError
@@ -87,10 +88,11 @@ class ResetFreePlayroomEnv(PlayroomEnv):
 
 
 def homing(room: Playroom, homes: Homes, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Actions `(5,)` that open the gripper, lift the hand and drive it home; carry out each before the next."""
+    """Actions `(5,)` that open the gripper, lift the hand, drive it home and unwind its wrist; carry out each before the next."""
     scale, home = np.array(room.contract.action.scale), homes.draw(rng)
+    wrist = Wrist(room.contract, room.controller.kinematics)
     for _ in range(HOMING_TICKS):
-        action = home.action(room.tcp, room.tcp_yaw, scale)
+        action = home.action(room.tcp, room.tcp_yaw, scale, wrist.turned(room.joints[-1]))
         if action is None:
             return
         yield action

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from robot_learning.control.homing import NEAR, SPREAD, STIR_HEIGHT, Home, Homes, Stirring
+from robot_learning.control.rotations import wrap_angle
 
 SCALE = np.array([0.03, 0.03, 0.03, 0.25, 0.5])
 
@@ -36,6 +37,21 @@ def test_it_rises_before_it_moves_sideways() -> None:
 def test_it_turns_the_short_way_round() -> None:
     action = Home((0.0, 0.0, 0.3), yaw=3.0).action(np.array([0.0, 0.0, 0.3]), -3.0, SCALE)
     assert action is not None and action[3] < 0
+
+
+def test_it_unwinds_a_whole_turn() -> None:
+    home, yaw, turned = Home((0.4, 0.0, 0.24)), 0.3, 0.3 + 2 * np.pi
+    ticks = 0
+    while (action := home.action(np.array([0.4, 0.0, 0.24]), yaw, SCALE, turned)) is not None:
+        yaw, turned = wrap_angle(yaw + action[3] * SCALE[3]), turned + action[3] * SCALE[3]
+        ticks += 1
+        assert ticks < 40
+    assert (yaw, turned) == (pytest.approx(0.0, abs=0.05), pytest.approx(0.0, abs=0.05))
+
+
+def test_it_does_not_turn_the_short_way_where_that_winds_up() -> None:
+    action = Home((0.0, 0.0, 0.3), yaw=3.0).action(np.array([0.0, 0.0, 0.3]), -3.0, SCALE, turned=-3.0)
+    assert action is not None and action[3] > 0
 
 
 def test_episodes_begin_all_over_the_spread() -> None:

@@ -58,6 +58,13 @@ def test_the_way_back_opens_the_gripper_rises_and_ends_where_a_demonstration_beg
     assert not retries.is_retreating
 
 
+def test_a_wrist_that_is_wound_up_is_unwound_on_the_way_back(contract: Contract) -> None:
+    retries, here = Retries(PLAN, contract), state(contract, *STARTS[0])
+    here[contract.observation[STATE].names.index("wrist_3_joint.pos")] = -6.2
+    told = [retries.action(here, OPEN) for _ in range(6)]
+    assert told[5] is not None and abs(told[5][3]) == 1
+
+
 def test_after_the_way_back_the_policy_has_its_time_again(contract: Contract) -> None:
     retries, pose = Retries(PLAN, contract), np.array([0.5, 0.0, 0.05, 0.0])
     for _ in range(5):

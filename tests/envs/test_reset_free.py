@@ -28,6 +28,15 @@ def test_reset_leaves_objects_where_they_are_and_takes_the_arm_home(env):
     assert info["interventions"] == 0
 
 
+@pytest.mark.parametrize("turn", [-1, 1])
+def test_reset_unwinds_the_wrist(env, turn):
+    for _ in range(30):
+        env.step(np.array([0, 0, 0.3, turn, 0], np.float32))
+    assert abs(env.room.joints[-1]) > 5, "it is wound up"
+    env.reset()
+    assert abs(env.room.joints[-1]) < 1.5
+
+
 def test_a_full_reset_is_counted_as_an_intervention(env):
     desk = env.room.pose("desk")[0]
     _, info = env.reset(options={"full_reset": True})

@@ -25,7 +25,7 @@ QUESTIONS = {OPEN: "is the drawer open?", CLOSE: "is the drawer closed?", DOOR: 
 
 
 class StandIn:
-    """Acts with zeros while it is started, and judges with each message of the joints: done or not, or silent (None)."""
+    """Acts, with zeros if not told otherwise, while it is started, and judges with each message of the joints: done or not, or silent (None)."""
 
     def __init__(self, graph) -> None:
         self.node = node = graph.node("policy")
@@ -53,6 +53,7 @@ class StandIn:
     def begin(self) -> None:
         """A new test."""
         self.acting, self.task, self.helped, self.told = False, "", 0, 0
+        self.turn = 0.0  # its action about the vertical
         self.statuses.clear()
         self.recorded.clear()
         self.verdict: Callable[[], bool | None] = lambda: False
@@ -88,11 +89,15 @@ class StandIn:
         pose = self.kinematics.forward([where[joint] for joint in self.kinematics.contract.joints.names])
         return np.array([*pose.position, pose.yaw])
 
+    def wrist(self) -> float:
+        """Angle of the last joint [rad]."""
+        return float(self.joints.position[self.joints.name.index("wrist_3_joint")])
+
     def _on_joints(self, message: JointState) -> None:
         self.joints = message
         if self.acting:
             self.told += 1
-            action = JointState(name=self.names, position=[0.0] * len(self.names))
+            action = JointState(name=self.names, position=[0.0, 0.0, 0.0, self.turn, 0.0])
             action.header.stamp, action.header.frame_id = message.header.stamp, "policy"
             self.actions.publish(action)
         verdict = self.verdict()
@@ -165,6 +170,16 @@ def test_episodes_begin_where_demonstrations_of_the_policy_did(robot, tmp_path: 
     robot.until(lambda: robot.other.acting and robot.other.told > 5, "an episode to run", 120.0)
     away = np.abs(robot.other.tool() - place)
     assert away.max() < 0.2 and away[:3].max() < 0.05, away  # the usual home is 0.18 m away
+
+
+def test_a_wrist_that_an_episode_has_wound_up_is_unwound_before_the_next(robot, tmp_path: Path) -> None:
+    robot.other.turn = 1.0
+    robot.practise(episode_ticks=40)
+    robot.until(lambda: abs(robot.other.wrist()) > 5, "a wrist that is wound up", 60.0)
+    robot.other.turn = 0.0
+    until_written(robot, tmp_path, 1)
+    robot.until(lambda: robot.other.acting, "the next episode")
+    assert abs(robot.other.wrist()) < 1.5
 
 
 def test_failures_change_the_task_and_then_ask_for_help(robot, tmp_path: Path) -> None:

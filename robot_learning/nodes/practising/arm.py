@@ -30,15 +30,15 @@ class Arm:
         self._node.destroy_publisher(self._publisher)
 
     def go_home(self, home: Home) -> None:
-        """Open the gripper, rise, drive home; stops trying after eight seconds. Raises `NotYetError`, `Stopped`."""
-        self._drive(lambda tcp, yaw: home.action(tcp, yaw, self._scale), TICKS)
+        """Open the gripper, rise, drive home, unwind the wrist; stops trying after eight seconds. Raises `NotYetError`, `Stopped`."""
+        self._drive(lambda tcp, yaw, turned: home.action(tcp, yaw, self._scale, turned), TICKS)
 
     def stir(self, rng: np.random.Generator) -> None:
         """Move about at random, low above the desk: what lies in a corner may come out of it."""
         stirring = Stirring(rng)
-        self._drive(lambda tcp, _: stirring.action(tcp), STIR_TICKS)
+        self._drive(lambda tcp, *_: stirring.action(tcp), STIR_TICKS)
 
-    def _drive(self, choose: Callable[[np.ndarray, float], np.ndarray | None], ticks: int) -> None:
+    def _drive(self, choose: Callable[[np.ndarray, float, float], np.ndarray | None], ticks: int) -> None:
         for _ in range(ticks):
             self._senses.require(
                 lambda: self._senses.frame().usable, self._patience, "joint_states; is the robot there?"

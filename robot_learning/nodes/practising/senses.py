@@ -16,6 +16,7 @@ from std_msgs.msg import Bool
 
 from robot_learning.contract import STATE
 from robot_learning.control.tool_pose import tool_pose
+from robot_learning.control.wrist import Wrist
 from robot_learning.data.frames import Frame, FrameAssembler
 from robot_learning.errors import UserError
 from robot_learning.nodes.base import SECOND, RobotNode, latched, reliable, sensor
@@ -56,6 +57,7 @@ class Senses:
 
     def __init__(self, node: RobotNode[Any], names: Names, own: str) -> None:
         self._node, self._own, self._policy = node, own, names.policy
+        self._wrist = Wrist(node.contract)
         self.stop = threading.Event()
         self.verdict: bool | None = None
         self.verdicts = 0
@@ -157,9 +159,10 @@ class Senses:
         with self._changed:
             return self._assembler.frame(self._node.now())
 
-    def tool(self, frame: Frame) -> tuple[np.ndarray, float]:
-        """Tool centre point `(3,)` [m] and yaw [rad] of a frame."""
-        return tool_pose(self._node.contract.observation[STATE].names, frame.values[STATE])
+    def tool(self, frame: Frame) -> tuple[np.ndarray, float, float]:
+        """Tool centre point `(3,)` [m] and yaw [rad] of a frame, and how far the wrist is wound up [rad] (`Wrist`)."""
+        names, state = self._node.contract.observation[STATE].names, frame.values[STATE]
+        return *tool_pose(names, state), self._wrist.turned_in(names, state)
 
     @property
     def holding(self) -> str:

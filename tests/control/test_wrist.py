@@ -1,0 +1,43 @@
+"""How far the last joint is wound up, on the arm of the contract."""
+
+import numpy as np
+import pytest
+
+from robot_learning.contract import STATE, Contract
+from robot_learning.control.kinematics import Kinematics
+from robot_learning.control.wrist import Wrist
+
+
+@pytest.fixture(scope="module")
+def contract() -> Contract:
+    return Contract.load("ur5e_2f85")
+
+
+@pytest.fixture(scope="module")
+def kinematics(contract: Contract) -> Kinematics:
+    return Kinematics(contract)
+
+
+def test_a_turn_of_the_tool_is_a_turn_of_the_wrist(contract: Contract, kinematics: Kinematics) -> None:
+    joints = kinematics.solve((0.45, 0.0, 0.25), 0.5, contract.joints.home)
+    further = kinematics.solve((0.45, 0.0, 0.25), 1.3, joints)
+    wrist = Wrist(contract, kinematics)
+    assert wrist.turned(further[-1]) - wrist.turned(joints[-1]) == pytest.approx(0.8, abs=0.01)
+
+
+@pytest.mark.parametrize("turns", [-1, 1])
+def test_whole_turns_count(contract: Contract, kinematics: Kinematics, turns: int) -> None:
+    wrist, home = Wrist(contract, kinematics), contract.joints.home[-1]
+    assert abs(wrist.turned(home + 2 * np.pi * turns)) == pytest.approx(2 * np.pi)
+
+
+def test_a_state_tells_it_by_the_name_of_the_joint(contract: Contract, kinematics: Kinematics) -> None:
+    names = contract.observation[STATE].names
+    state = np.zeros(len(names), np.float32)
+    state[names.index("wrist_3_joint.pos")] = 2.0
+    wrist = Wrist(contract, kinematics)
+    assert wrist.turned_in(names, state) == pytest.approx(wrist.turned(2.0))
+
+
+def test_a_state_without_the_joint_tells_nothing(contract: Contract, kinematics: Kinematics) -> None:
+    assert Wrist(contract, kinematics).turned_in(("tcp.x",), np.ones(1)) == 0.0
