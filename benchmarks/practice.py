@@ -105,6 +105,7 @@ class Job:
             "begins as demonstrations do",
             "looks from home",
             "shown there and back",
+            "unwinds its wrist",
             *RECOVER.get(self.pair[0], ()),
         ]
         return {**vars(self), "pair": list(self.pair), "desk": self.furniture, "recipe": recipe}
