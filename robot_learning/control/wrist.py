@@ -16,8 +16,8 @@ PROBE = 0.1  # [rad]
 class Wrist:
     """Tells how far the last joint has turned the tool away from home, whole turns included.
 
-    The yaw of the tool is the same again after a whole turn, the joint is not: over episodes without a reset it winds up, far from
-    all that a policy was shown, and in the end to its limit, where the hand turns no further.
+    The yaw of the tool is the same again after a whole turn, the joint is not: over episodes without a reset it winds up, far
+    from all that a policy was shown, and in the end to its limit, where the hand turns no further.
     """
 
     def __init__(self, contract: Contract, kinematics: Kinematics | None = None) -> None:
@@ -27,7 +27,8 @@ class Wrist:
         probe[-1] += PROBE
         moved = wrap_angle(kinematics.forward(probe).yaw - kinematics.forward(home).yaw) / PROBE
         self._home, self._name = float(home[-1]), f"{contract.joints.names[-1]}.pos"
-        self._sense = round(moved) if abs(abs(moved) - 1.0) < PROBE else 0  # 0: it does something else than turn the tool
+        # 0: this joint does something else than turn the tool
+        self._sense = round(moved) if abs(abs(moved) - 1.0) < PROBE else 0
 
     def turned(self, joint: float) -> float:
         """So far has the last joint, now at `joint` [rad], turned the tool away from home, in the sense of its yaw [rad]."""

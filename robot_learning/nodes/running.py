@@ -58,7 +58,8 @@ def run(make: Callable[[], RobotNode[Any]], args: list[str] | None = None) -> in
             node.destroy_node()
     finally:
         rclpy.try_shutdown()
-        for number in STOP_SIGNALS:  # at its end the interpreter gives handlers up: one more would then kill, exit code -2
+        # at its end the interpreter gives its handlers up, and one more signal would kill: exit code -2
+        for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
 

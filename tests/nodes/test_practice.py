@@ -25,7 +25,7 @@ QUESTIONS = {OPEN: "is the drawer open?", CLOSE: "is the drawer closed?", DOOR: 
 
 
 class StandIn:
-    """Acts, with zeros if not told otherwise, while it is started, and judges with each message of the joints: done or not, or silent (None)."""
+    """Acts, with zeros or `turn`, while it is started, and judges with each message of the joints: done or not, or silent."""
 
     def __init__(self, graph) -> None:
         self.node = node = graph.node("policy")

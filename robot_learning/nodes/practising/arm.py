@@ -30,7 +30,7 @@ class Arm:
         self._node.destroy_publisher(self._publisher)
 
     def go_home(self, home: Home) -> None:
-        """Open the gripper, rise, drive home, unwind the wrist; stops trying after eight seconds. Raises `NotYetError`, `Stopped`."""
+        """Open the gripper, rise, drive home, unwind the wrist, for eight seconds at most. Raises `NotYetError`, `Stopped`."""
         self._drive(lambda tcp, yaw, turned: home.action(tcp, yaw, self._scale, turned), TICKS)
 
     def stir(self, rng: np.random.Generator) -> None:
