@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from robot_learning.control.rotations import wrap_angle
+from robot_learning.control.wrist import unwinding
 
 STIR_TICKS, STIR_HEIGHT = 30, 0.05  # [m]
 REACHED, YAW_REACHED = 0.01, 0.05  # [m], [rad]
@@ -37,11 +37,10 @@ class Home:
         Args:
             scale: of the contract's action, `(5,)`.
             turned: how far the last joint has turned the tool away from home [rad], see `Wrist`; it turns the long way round
-                where the short one would leave that joint more than half a turn from home.
+                where the short one would wind that joint up.
         """
         step = np.array(self.position) - tcp
-        turn = float(wrap_angle(self.yaw - yaw))
-        turn -= 2 * math.pi * round((turned + turn) / (2 * math.pi))
+        turn = unwinding(wrap_angle(self.yaw - yaw), turned)
         if np.linalg.norm(step) < REACHED and abs(turn) < YAW_REACHED:
             return None
         rise = (self.position[2] if self.travel is None else self.travel) - tcp[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,20 @@ from robot_learning.control.kinematics import Kinematics
 from robot_learning.control.rotations import wrap_angle
 
 PROBE = 0.1  # [rad]
+MOST = (
+    math.pi + 0.5
+)  # half a turn either way, and so much more that a target half a turn from home is no matter of luck [rad]
+
+
+def unwinding(turn: float, turned: float) -> float:
+    """The turn [rad] to make for the tool to come to the same yaw as by `turn`: another one where that would wind the wrist up.
+
+    Args:
+        turn: the short way, in (-pi, pi] [rad].
+        turned: how far the wrist is turned now (`Wrist.turned`) [rad].
+    """
+    after = turned + turn
+    return turn - 2 * math.pi * round(after / (2 * math.pi)) if abs(after) > MOST else turn
 
 
 class Wrist:

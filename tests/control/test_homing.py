@@ -50,7 +50,7 @@ def test_it_unwinds_a_whole_turn() -> None:
 
 
 def test_it_does_not_turn_the_short_way_where_that_winds_up() -> None:
-    action = Home((0.0, 0.0, 0.3), yaw=3.0).action(np.array([0.0, 0.0, 0.3]), -3.0, SCALE, turned=-3.0)
+    action = Home((0.0, 0.0, 0.3), yaw=3.0).action(np.array([0.0, 0.0, 0.3]), -3.0, SCALE, turned=-3.5)
     assert action is not None and action[3] > 0
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from robot_learning.contract import STATE, Contract
 from robot_learning.control.kinematics import Kinematics
-from robot_learning.control.wrist import Wrist
+from robot_learning.control.wrist import Wrist, unwinding
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +16,25 @@ def contract() -> Contract:
 @pytest.fixture(scope="module")
 def kinematics(contract: Contract) -> Kinematics:
     return Kinematics(contract)
+
+
+@pytest.mark.parametrize(
+    ("turn", "turned", "expected"),
+    [
+        (1.0, 0.0, 1.0),
+        (-3.0, 2.0, -3.0),
+        (0.5, 2 * np.pi, 0.5 - 2 * np.pi),
+        (0.5, -2 * np.pi, 0.5 + 2 * np.pi),
+        (1.0, 3.0, 1.0 - 2 * np.pi),
+    ],
+    ids=["near home", "back", "a turn too many", "a turn too few", "would wind up"],
+)
+def test_the_way_that_winds_nothing_up(turn: float, turned: float, expected: float) -> None:
+    assert unwinding(turn, turned) == pytest.approx(expected)
+
+
+def test_half_a_turn_from_home_either_way_is_as_good() -> None:
+    assert [unwinding(turn, 0.0) for turn in (np.pi, np.pi + 1e-6, -np.pi)] == [np.pi, np.pi + 1e-6, -np.pi]
 
 
 def test_a_turn_of_the_tool_is_a_turn_of_the_wrist(contract: Contract, kinematics: Kinematics) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from robot_learning.control.wrist import Wrist, unwinding
 from robot_learning.envs.playroom import Playroom
 
 Motion = Generator[np.ndarray, None, None]
@@ -41,6 +42,7 @@ class Hand:
     def __init__(self, room: Playroom, rng: np.random.Generator, style: Style) -> None:
         self.room, self.rng, self.style = room, rng, style
         self.scale = np.array(room.contract.action.scale)
+        self.wrist = Wrist(room.contract, room.controller.kinematics)
 
     def move(
         self,
@@ -56,12 +58,16 @@ class Hand:
         for _ in range(ticks):
             goal = target() if callable(target) else target
             error = goal - self.room.tcp
-            turn = 0.0 if yaw is None else wrap(yaw - self.room.tcp_yaw)
+            turn = 0.0 if yaw is None else self._turn(yaw)
             if (until and until()) or (np.linalg.norm(error) < precision and abs(turn) < 0.06):
                 break
             yield self._towards(error, turn, speed)
         if self.rng.random() < self.style.pause:
             yield from self.pause(int(self.rng.integers(1, 5)))
+
+    def _turn(self, yaw: float) -> float:
+        """How far to turn for the tool's `yaw` [rad]: the short way, unless that winds the wrist up."""
+        return unwinding(wrap(yaw - self.room.tcp_yaw), self.wrist.turned(self.room.joints[-1]))
 
     def _towards(self, error: np.ndarray, turn: float, speed: float) -> np.ndarray:
         limit = self.style.speed * speed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from robot_learning.control.wrist import MOST
 from robot_learning.envs.demonstrator import (
     SCRIPTS,
     WAYS,
@@ -109,6 +110,17 @@ def test_play_gives_up_and_repeats(env):
     for _ in range(1200):
         env.step(player.act())
     assert 0 < player.abandoned < player.begun
+
+
+@pytest.mark.parametrize("seed", [4, 6])
+def test_play_does_not_wind_the_wrist_up(env, seed):
+    env.reset(seed=seed, options={"task": "open_drawer"})
+    player = Player(env.room, np.random.default_rng(seed), PlayConfig(tasks=("rotate_left", "rotate_right")))
+    most = 0.0
+    for _ in range(900):
+        env.step(player.act())
+        most = max(most, abs(env.room.joints[-1]))
+    assert most < MOST, "with these seeds it came to the joint's limit before"
 
 
 def test_play_with_some_tasks_tries_no_others(env):
