@@ -84,7 +84,10 @@ def train(config: TrainConfig, resume: bool = False) -> TrainResult:
     if not config.dataset and (config.tasks or config.play):
         raise RunError("of prior data alone everything is learned: --tasks and --play need demonstrations (--dataset)")
     torch.set_num_threads(config.threads)
-    data, saved = _data(config), load_state(run)
+    saved = load_state(run)
+    if saved and (ended := _Progress(**saved[1])).step >= config.steps:
+        return TrainResult(run, ended.step, True, ended.last)  # hours of prior data need not be read for that
+    data = _data(config)
     # a run that is gone on with has its normalisation and its tasks in its own policy, whatever became of the one it began with
     start = start_of(str(run / LAST) if config.start and saved else config.start)
     if start is not None:

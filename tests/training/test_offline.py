@@ -142,6 +142,14 @@ def test_an_existing_run_is_not_overwritten(config: TrainConfig) -> None:
         train(config)
 
 
+def test_to_resume_what_is_finished_needs_no_data(config: TrainConfig, tmp_path: Path) -> None:
+    data = shutil.copytree(config.dataset, tmp_path / "data")
+    config = dataclasses.replace(config, dataset=str(data))
+    done = train(config)
+    shutil.rmtree(data)
+    assert train(config, resume=True) == done
+
+
 def test_resume_takes_the_inputs_that_were_chosen(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     stop_at(monkeypatch, 5)
     train(config)
