@@ -69,12 +69,13 @@ class Retries:
     Attributes:
         attempt: number of the attempt within this episode, from 0.
         is_retreating: whether the last action was one of the way back.
+        wrist: of this robot; making one takes half a second, so another plan may take it over.
     """
 
-    def __init__(self, plan: RetryPlan, contract: Contract) -> None:
+    def __init__(self, plan: RetryPlan, contract: Contract, wrist: Wrist | None = None) -> None:
         self.plan = plan
         self._names = contract.observation[STATE].names
-        self._scale, self._wrist = np.array(contract.action.scale), Wrist(contract)
+        self._scale, self.wrist = np.array(contract.action.scale), wrist or Wrist(contract)
         self._travel = max(start[2] for start in plan.starts)
         self.reset()
 
@@ -97,7 +98,7 @@ class Retries:
         From a pose that is not finite there is no way: the policy, which checks what it reads, says what is wrong.
         """
         position, yaw = tool_pose(self._names, state)
-        turned = self._wrist.turned_in(self._names, state)
+        turned = self.wrist.turned_in(self._names, state)
         if not np.isfinite([*position, yaw, turned]).all():
             return None
         most = self.plan.ticks.get(task)

@@ -144,7 +144,7 @@ class PolicyNode(RobotNode[Config]):
     def _adopt(self, policy: Policy, version: str) -> None:
         """Act with this policy from now on; plans of another are void."""
         if self.config.retry and (self._policy is None or getattr(policy, "retry_plan", None)):
-            self._retries = retries_of(policy, f"policy: retry, checkpoint {self.config.checkpoint}")
+            self._retries = retries_of(policy, f"policy: retry, checkpoint {self.config.checkpoint}", self._retries)
         self._policy = policy
         self._player: ChunkPlayer | None = policy.player() if isinstance(policy, ChunkPolicy) else None
         self._every = policy.blending.every if isinstance(policy, ChunkPolicy) else 1

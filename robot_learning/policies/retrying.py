@@ -42,8 +42,8 @@ class Retrying:
         return self.policy.predict(observation, task)
 
 
-def retries_of(policy: Any, where: str) -> Retries:
-    """Fresh retries for a policy.
+def retries_of(policy: Any, where: str, before: Retries | None = None) -> Retries:
+    """Fresh retries for a policy, which may take over what those `before`, of the same robot, know of it.
 
     Raises:
         CheckpointError: it does not know how long an attempt takes.
@@ -54,7 +54,7 @@ def retries_of(policy: Any, where: str) -> Retries:
             f"{where}: expected a clone that knows how long its attempts may take, found none; train it again with this version "
             "(robot-learning train bc), for a robot whose state has the tool's pose, or leave retries out"
         )
-    return Retries(plan, policy.contract)
+    return Retries(plan, policy.contract, before.wrist if before else None)
 
 
 def load_retrying(path: str | Path) -> Retrying:
