@@ -101,9 +101,7 @@ class ChunkPolicy:
         spec = self.network.spec
         with torch.inference_mode():
             images = {
-                key: to_float(
-                    centre_crop(torch.from_numpy(np.ascontiguousarray(observation[key]))[None], spec.image_size)
-                )
+                key: to_float(centre_crop(torch.from_numpy(np.array(observation[key]))[None], spec.image_size))
                 for key in spec.images
             }
             vectors = {key: self._vector(key, observation[key]) for key in spec.vectors}
