@@ -32,6 +32,7 @@ from robot_learning.algorithms.warm_start import begin_with
 from robot_learning.networks.augmentation import centre_crop, colour_jitter, random_crop, to_float
 from robot_learning.networks.visuomotor import VisuomotorNetwork, VisuomotorSpec
 from robot_learning.policies import Checkpoint, Normalizer
+from robot_learning.policies.familiar import Familiar
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,11 @@ class BehaviourCloning:
         }
         vectors = Normalizer.fit({k: v[rows] for k, v in data.vectors.items()})
         self.normalizer = vectors.extended("action", *self._chunk_statistics())
+        self.familiar: Familiar | None = Familiar.of(data.vectors)
         if start is not None:
             self.normalizer = Normalizer.from_dict(start.statistics)
+            before = start.config.get("familiar")  # None: it does not know what it saw, which was more than this
+            self.familiar = self.familiar.joined(Familiar.from_dict(before)) if before else None
         if selected is not None:
             self.selected = selected
         elif config.choose_inputs and not data.images:
@@ -287,6 +291,7 @@ class BehaviourCloning:
             "displacements": self.config.displacements,
             "blending": dataclasses.asdict(self.config.blending),
             "retry": None if retry is None else retry.to_dict(),
+            "familiar": None if self.familiar is None else self.familiar.to_dict(),
             "training": dataclasses.asdict(self.config),
         }
         return Checkpoint(

@@ -31,8 +31,8 @@ def unwinding(turn: float, turned: float) -> float:
 class Wrist:
     """Tells how far the last joint has turned the tool away from home, whole turns included.
 
-    The yaw of the tool is the same again after a whole turn, the joint is not: over episodes without a reset it winds up, far
-    from all that a policy was shown, and in the end to its limit, where the hand turns no further.
+    The yaw of the tool is the same again after a whole turn, the joint is not: over episodes without a reset it winds up, in the
+    end to its limit, where the hand turns no further whatever a policy asks for.
     """
 
     def __init__(self, contract: Contract, kinematics: Kinematics | None = None) -> None:

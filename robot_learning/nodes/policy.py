@@ -130,8 +130,7 @@ class PolicyNode(RobotNode[Config]):
             for topic, (_, kind) in self._assembler.topics().items()
         ]
         # the first hears what was said before, the second those who do not latch
-        for profile in (latched(), reliable(1)):
-            subscriptions.append(self.create_subscription(String, "task", self._on_task, profile))
+        subscriptions += [self.create_subscription(String, "task", self._on_task, p) for p in (latched(), reliable(1))]
         subscriptions.append(self.create_subscription(JointState, GATE, self._on_sent, reliable(5)))
         self._tick_timer = self.create_timer(1.0 / self.contract.rate, self._on_timer)
         self._wait_timer = self.wall_timer(max(self.config.frame_wait, 1e-3), self._waited)
@@ -147,6 +146,7 @@ class PolicyNode(RobotNode[Config]):
             self._retries = retries_of(policy, f"policy: retry, checkpoint {self.config.checkpoint}", self._retries)
         self._policy = policy
         self._player: ChunkPlayer | None = policy.player() if isinstance(policy, ChunkPolicy) else None
+        self._watch = policy.watch() if isinstance(policy, ChunkPolicy) else None
         self._every = policy.blending.every if isinstance(policy, ChunkPolicy) else 1
         self._values |= {"version": version, "next_version": ""}
 
@@ -285,13 +285,14 @@ class PolicyNode(RobotNode[Config]):
             self._complain(frame)
             return
         self._complaint = ()
+        if self._watch is not None:
+            self._watch.look(frame.values)
         back = self._retries.action(frame.values[STATE], self._task) if self._retries is not None else None
         if back is not None:
             self._interrupted = True
             self._publish(back)
             return
-        planned = self._tick % self._every != 0 and not self._interrupted and self._publish_planned()
-        if planned:
+        if self._tick % self._every != 0 and not self._interrupted and self._publish_planned():
             return
         writable = {key: value.copy() for key, value in frame.values.items()}  # torch takes no read-only arrays
         job = Job(self._tick, now, self._epoch, self._task, writable, self._interrupted)
@@ -322,8 +323,7 @@ class PolicyNode(RobotNode[Config]):
 
     def _deliver(self, result: Result) -> None:
         """Back to the executor's thread."""
-        executor = self.executor
-        if executor is not None:
+        if (executor := self.executor) is not None:
             executor.create_task(self._on_result, result)
 
     # --- results -----------------------------------------------------------------------------------------------------
@@ -378,8 +378,8 @@ class PolicyNode(RobotNode[Config]):
             self._report(WARN, f"inference takes longer than a control period: {self._task}")
         elif time.monotonic() - self._gate_heard > SILENCE:
             self._report(ERROR, "the safety gate has fallen silent, so nothing is carried out: start it again")
-        elif self._weights.refused:
-            self._report(WARN, f"acting: {self._task}; {self._weights.refused}")
+        elif trouble := self._weights.refused or (self._watch.told if self._watch is not None else ""):
+            self._report(WARN, f"acting: {self._task}; {trouble}")
         else:
             self._report(OK, f"acting: {self._task}{self._retries.told if self._retries is not None else ''}")
 

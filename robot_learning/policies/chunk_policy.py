@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from robot_learning.contract import Contract
+from robot_learning.contract import STATE, Contract
 from robot_learning.control.retries import RetryPlan
 from robot_learning.networks.augmentation import centre_crop, to_float
 from robot_learning.networks.visuomotor import VisuomotorNetwork, VisuomotorSpec
 from robot_learning.policies.checkpoint import Checkpoint, register_policy
+from robot_learning.policies.familiar import Familiar, StrangerWatch
 from robot_learning.policies.normalizer import Normalizer
 from robot_learning.policies.player import ChunkPlayer
 from robot_learning.policies.policy import check_observation, task_index
@@ -35,7 +36,7 @@ class ChunkPolicy:
         contract: only the streams the network reads.
         selected: for each vector input, the indices of its elements the network sees.
         displacements: the network predicts the sums of the actions from the first of the chunk on.
-        retry_plan: how long its attempts may take; see control/retries.py.
+        retry_plan: how long its attempts may take; see control/retries.py. familiar: what it saw in training, if it knows.
     """
 
     def __init__(
@@ -48,10 +49,11 @@ class ChunkPolicy:
         displacements: bool,
         blending: Blending,
         retry_plan: RetryPlan | None = None,
+        familiar: Familiar | None = None,
     ) -> None:
         self.network, self.normalizer, self.contract, self.tasks = network.eval(), normalizer, contract, list(tasks)
         self.selected, self.displacements, self.blending = dict(selected), displacements, blending
-        self.retry_plan = retry_plan
+        self.retry_plan, self.familiar = retry_plan, familiar
         self._player = self.player()
         self._tick = 0
 
@@ -60,6 +62,11 @@ class ChunkPolicy:
         return ChunkPlayer(
             len(self.contract.action.names), self.displacements, self.blending.decay, self.blending.limit
         )
+
+    def watch(self) -> StrangerWatch:
+        """A watch over what it reads, and over the whole robot, for who tells of what it was never shown."""
+        whole = {STATE: list(range(len(self.contract.observation[STATE].names)))} if STATE in self.selected else {}
+        return StrangerWatch(self.familiar, self.contract, {**self.selected, **whole})
 
     def reset(self) -> None:
         """Forget the episode so far."""
@@ -127,4 +134,5 @@ def _build(checkpoint: Checkpoint) -> ChunkPolicy:
         displacements=config["displacements"],
         blending=Blending(**config["blending"]),
         retry_plan=RetryPlan.from_dict(config["retry"]) if config.get("retry") else None,
+        familiar=Familiar.from_dict(config["familiar"]) if config.get("familiar") else None,
     )

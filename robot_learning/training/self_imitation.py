@@ -27,6 +27,7 @@ from robot_learning.algorithms.self_imitation import Exploration, Lingering
 from robot_learning.contract import IMAGE_PREFIX
 from robot_learning.data import Dataset, DatasetWriter
 from robot_learning.policies import Checkpoint, ChunkPolicy, load_policy, read_checkpoint, save_checkpoint
+from robot_learning.policies.familiar import StrangerWatch
 from robot_learning.training.clone_rounds import CloneRounds, load_demonstrations
 from robot_learning.training.config import begin_or_resume, save_plain
 from robot_learning.training.interrupt import StopRequest
@@ -119,6 +120,7 @@ class _Loop:
         self.contract.require(self.demonstrated.contract, f"the data {', '.join(config.dataset)}")
         self.lengths: list[int] = []
         self.successes: list[bool] = []
+        self.strange: set[str] = set()
         self.alone = find_wrapper(self.env, ResetFree)
         self.confirm = self.alone is not None and config.autonomy.confirm
         if self.alone is not None:
@@ -203,10 +205,13 @@ class _Loop:
         if stop.requested and on_robot(self.config.env):
             return False
         policy.reset()
+        watch = policy.watch()
         explore = Exploration(self.config.settings, len(self.contract.action.names), self.config.seed, number)
         success = Lingering(self.config.settings.linger, self.confirm)
         over, truly, length, taken = False, False, 0, 0
         while not over:
+            watch.look(observation)
+            self._tell_once(watch)
             wanted = explore(policy.predict(observation, info["instruction"]))
             following, reward, terminated, truncated, info = self.env.step(wanted)
             if info.get("lost"):
@@ -242,6 +247,13 @@ class _Loop:
         if self.alone is not None:
             self.alone.save(self.run, len(self.lengths))
         return True
+
+    def _tell_once(self, watch: StrangerWatch) -> None:
+        """Of each element of the observation that is far from all the policy was shown, once."""
+        for element, text in watch.found.items():
+            if element not in self.strange:
+                self.strange.add(element)
+                tell(f"After {self.steps} steps of practice {text}")
 
     # --- training -----------------------------------------------------------------------------------------------------------
 

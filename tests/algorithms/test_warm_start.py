@@ -60,6 +60,18 @@ def test_a_task_it_did_not_know_begins_as_the_mean_of_those_it_knew(start: Check
     assert torch.equal(rows[[0, 2]], before) and torch.allclose(rows[1], before.mean(dim=0))
 
 
+def test_it_remembers_what_the_policy_it_goes_on_from_was_shown(start: Checkpoint) -> None:
+    now, before = gone_on(start, ["open the drawer"]).checkpoint({}, []).config["familiar"], start.config["familiar"]
+    assert now.keys() == before.keys() and now != before
+    for key, (low, high) in before.items():
+        assert (np.array(now[key][0]) <= low).all() and (np.array(now[key][1]) >= high).all()
+
+
+def test_gone_on_from_a_policy_that_does_not_know_what_it_was_shown_it_does_not_know_either(start: Checkpoint) -> None:
+    del start.config["familiar"]
+    assert gone_on(start, ["open the drawer"]).checkpoint({}, []).config["familiar"] is None
+
+
 def test_it_learns_the_frames_of_the_right_task(start: Checkpoint) -> None:
     learner = gone_on(start, ["open the drawer"])
     assert {learner.data.tasks[i] for i in learner.batch(0).task} == {"open the drawer"}

@@ -213,6 +213,17 @@ def test_after_a_person_has_acted_an_attempt_has_its_whole_time(graph, start, ch
     graph.until(lambda: node._retries.attempt == 1, "the attempt to be given up")
 
 
+def test_a_robot_elsewhere_than_shown_is_told_of(graph, start, checkpoint: Path) -> None:
+    saved = read_checkpoint(checkpoint)
+    low, high = [-9.0] * 18, [9.0] * 18
+    low[0], high[0] = 1.0, 2.0  # the first joint, which is at 0 here
+    saved.config["familiar"] = {STATE: [low, high]}
+    save_checkpoint(checkpoint, saved)
+    robot, _ = start()
+    told = "shoulder_pan_joint.pos is 0.00, well outside of all that the policy was shown (1.00 to 2.00)"
+    graph.until(lambda: robot.says(DiagnosticStatus.WARN, told), "the warning")
+
+
 def test_retries_need_a_clone_that_knows_how_long_attempts_take(graph, start) -> None:
     robot, _ = start(retry=True)
     graph.until(lambda: robot.says(DiagnosticStatus.ERROR, "how long its attempts may take"), "the complaint")

@@ -17,7 +17,7 @@ from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.self_imitation import SelfImitationConfig
 from robot_learning.commands.main import main
 from robot_learning.data import Dataset
-from robot_learning.policies import load_policy, read_checkpoint
+from robot_learning.policies import load_policy, read_checkpoint, save_checkpoint
 from robot_learning.training import self_imitation
 from robot_learning.training.collection import collect_demonstrations
 from robot_learning.training.config import TrainConfig
@@ -69,6 +69,23 @@ def test_rounds_practice_and_policies_are_kept(config: SelfImitationRun) -> None
     assert read_checkpoint(run / "checkpoints" / "last").facts["Round"] == 2
     assert set(practised.episode_tasks) == {"close the sliding door"}
     assert any("success/close_sliding" in row for row in read_metrics(run))
+
+
+def test_what_the_policy_was_never_shown_is_told_of_once(
+    config: SelfImitationRun, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stopped = dataclasses.replace(config, online_steps=200)
+    practise(stopped)
+    first = Path(config.run) / "rounds" / "round_0"
+    told = capfd.readouterr().err
+    policy = read_checkpoint(first)
+    low, high = policy.config["familiar"]["observation.state"]
+    low[0], high[0] = 8.0, 9.0  # where the first joint never is
+    save_checkpoint(first, policy)
+    again = dataclasses.replace(stopped, run=f"{config.run}_again", start=str(first))
+    practise(again)
+    told_now = capfd.readouterr().err
+    assert [text.count("shoulder_pan_joint.pos is") for text in (told, told_now)] == [0, 1]
 
 
 def test_a_round_learns_from_what_succeeded(config: SelfImitationRun) -> None:

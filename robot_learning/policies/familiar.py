@@ -1,0 +1,88 @@
+"""What a policy saw in training, and what it sees now that lies outside of that: a wrong unit, another home, a joint wound up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from robot_learning.contract import Contract
+
+MARGIN = (
+    0.5  # beyond the range of training data, as a share of it: a few demonstrations leave room between and about them
+)
+LONG = 10  # ticks in a row
+
+
+class Familiar:
+    """Between which values each element of each vector lay in the training data: `low` and `high` by key, `(n,)` each."""
+
+    def __init__(self, low: Mapping[str, np.ndarray], high: Mapping[str, np.ndarray]) -> None:
+        self.low = {key: np.asarray(value, np.float32) for key, value in low.items()}
+        self.high = {key: np.asarray(value, np.float32) for key, value in high.items()}
+
+    @staticmethod
+    def of(vectors: Mapping[str, np.ndarray]) -> Familiar:
+        """The ranges over the rows of each column `(N, n)`."""
+        return Familiar({k: v.min(axis=0) for k, v in vectors.items()}, {k: v.max(axis=0) for k, v in vectors.items()})
+
+    def joined(self, other: Familiar) -> Familiar:
+        """What either has seen."""
+        return Familiar(
+            {k: np.minimum(v, other.low.get(k, v)) for k, v in self.low.items()},
+            {k: np.maximum(v, other.high.get(k, v)) for k, v in self.high.items()},
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON: `{key: [low, high]}`."""
+        return {key: [self.low[key].tolist(), self.high[key].tolist()] for key in self.low}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Familiar:
+        """Reverse of `to_dict`."""
+        return Familiar({k: v[0] for k, v in data.items()}, {k: v[1] for k, v in data.items()})
+
+    def strange(self, key: str, value: np.ndarray) -> np.ndarray:
+        """Which elements of a vector `(n,)` are well outside of what was seen, `(n,)` bool."""
+        low, high = self.low[key], self.high[key]
+        margin = MARGIN * (high - low) + 1e-3  # an element that never moved is no more exact than this
+        outside: np.ndarray = (value < low - margin) | (value > high + margin)
+        return outside
+
+
+class StrangerWatch:
+    """Tells of elements that stay outside of all that a policy saw in training.
+
+    Args:
+        familiar: what it saw; None: it does not know, and nothing is told.
+        selected: for each vector, the indices of the elements that count.
+
+    Attributes:
+        found: what is to be said of each such element, by its name, after the last `look`.
+    """
+
+    def __init__(self, familiar: Familiar | None, contract: Contract, selected: Mapping[str, list[int]]) -> None:
+        self._familiar = familiar
+        self._selected = {key: np.array(chosen) for key, chosen in selected.items() if chosen}
+        self._names = {key: contract.observation[key].names for key in self._selected}
+        self._ticks = {key: np.zeros(len(chosen), int) for key, chosen in self._selected.items()}
+        self.found: dict[str, str] = {}
+
+    @property
+    def told(self) -> str:
+        """What is to be said now, of one of them; empty: nothing."""
+        first, more = next(iter(self.found.values()), ""), len(self.found) - 1
+        return f"{first}, and {more} more such" if more > 0 else first
+
+    def look(self, observation: Mapping[str, np.ndarray]) -> None:
+        """At each control tick."""
+        self.found = {}
+        if self._familiar is None:
+            return
+        for key, chosen in self._selected.items():
+            value, low, high = observation[key], self._familiar.low[key], self._familiar.high[key]
+            self._ticks[key] = np.where(self._familiar.strange(key, value)[chosen], self._ticks[key] + 1, 0)
+            for i in chosen[self._ticks[key] >= LONG]:
+                shown = f"all that the policy was shown ({low[i]:.2f} to {high[i]:.2f})"
+                self.found[self._names[key][i]] = f"{self._names[key][i]} is {value[i]:.2f}, well outside of {shown}"
