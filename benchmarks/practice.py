@@ -106,6 +106,7 @@ class Job:
             "looks from home",
             "shown there and back",
             "unwinds its wrist",
+            "short attempts, one task's failures",
             *RECOVER.get(self.pair[0], ()),
         ]
         return {**vars(self), "pair": list(self.pair), "desk": self.furniture, "recipe": recipe}
@@ -224,10 +225,10 @@ def cloned_anew(job: Job, folder: Path, data: Path, run: Path) -> Path:
 
 
 def longest(data: Path) -> int:
-    """Ticks that an episode of practice may take: half as many again as the slowest demonstration."""
-    dataset = Dataset(data)
-    took = np.diff(dataset.episode_ranges, axis=1)[np.asarray(dataset.episode_success, bool)]
-    return min(int(1.5 * took.max()), 150)
+    """Ticks that an episode of practice may take: as many as an attempt, at the task that takes longest (`RetryPlan`)."""
+    plan = Demonstrations.load(Dataset(data), [STATE]).retry_plan()
+    assert plan is not None  # this robot's state has the tool's pose
+    return min(max(plan.ticks.values()), 150)
 
 
 def evaluated(job: Job, policy: Path, step: int, retry: Path | None = None) -> dict[str, Any]:

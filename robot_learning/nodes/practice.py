@@ -164,7 +164,7 @@ class Practice(RobotNode[Config]):
         return before
 
     def _ask_a_person(self) -> None:
-        failures = self._schedule.failures(self._log_book.past)
+        failures = self._schedule.stuck(self._log_book.past)
         if self._help is not None:
             self._say(OK, f"{failures} failures in a row: {self.config.help_service} puts the scene in order")
             self._help(self.config.patience)

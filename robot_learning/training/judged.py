@@ -13,6 +13,8 @@ from robot_learning.envs.tasks import task as find_task
 from robot_learning.rewards import RewardModel
 from robot_learning.training.run_state import RunError
 
+PERHAPS = 0.5  # so much of the threshold is enough for a task that may be done
+
 
 class Judged(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Reward, end and `info["is_success"]` are what the reward model says; the simulator's own verdict is not used.
@@ -61,12 +63,16 @@ class Judged(gymnasium.Wrapper[Any, Any, Any, Any]):
         told = {**info, "is_success": success, "true_success": bool(info["is_success"])}
         return observation, float(success), success, truncated, told
 
-    def done(self, observation: dict[str, np.ndarray]) -> dict[str, bool]:
-        """Which of the tasks are done in this one picture."""
+    def done(self, observation: dict[str, np.ndarray], perhaps: bool = False) -> dict[str, bool]:
+        """Which of the tasks are done in this one picture; `perhaps`: also those that may be, for all the model is sure of."""
         pictures = {camera: observation[IMAGE_PREFIX + camera] for camera in self.reward.cameras}
-        said = self.reward.probabilities(pictures) >= self.reward.threshold
-        yes = {name: bool(said[column]) for name, column in self.columns.items()}
-        return {name: told and not yes.get(find_task(name).reverse or "", False) for name, told in yes.items()}
+        said, threshold = self.reward.probabilities(pictures), self.reward.threshold
+        sure = {name: bool(said[column] >= threshold) for name, column in self.columns.items()}
+        enough = PERHAPS * threshold if perhaps else threshold
+        return {
+            name: bool(said[column] >= enough) and not sure.get(find_task(name).reverse or "", False)
+            for name, column in self.columns.items()
+        }
 
 
 def _column(reward: RewardModel, name: str) -> int:

@@ -23,7 +23,8 @@ class ScheduleConfig:
     stir_after: int = 4
     """Failures in a row after which the arm moves about at random near the objects; again after as many more."""
     ask_after: int = 12
-    """Failures in a row after which a person is asked to put the scene in order; 0: never."""
+    """Failures in a row, or failures in a row at one task whatever became of the others, after which a person is asked to put the
+    scene in order; 0: never."""
     recover: tuple[str, ...] = ()
     """Tasks that make the others possible again (open a drawer that was pushed shut), each tried once after stirring, unless it
     seems to be done. The policy and the reward model must know them."""
@@ -55,10 +56,9 @@ class PracticeSchedule:
 
     def before(self, past: Sequence[Attempt]) -> str:
         """What to do before the next episode: `HOME`, `STIR` or `PERSON`."""
-        stuck = self.failures(past)
-        if self.config.ask_after and stuck >= self.config.ask_after:
+        if self.config.ask_after and self.stuck(past) >= self.config.ask_after:
             return PERSON
-        return STIR if self._at_an_end(stuck) and not self._recovered_by(past) else HOME
+        return STIR if self._at_an_end(self.failures(past)) and not self._recovered_by(past) else HOME
 
     def choose(self, past: Sequence[Attempt], done: Mapping[str, bool]) -> str:
         """The task of the next episode, given which goals (by task) seem to be reached already; none need be told.
@@ -74,15 +74,21 @@ class PracticeSchedule:
         believed = bool(tried) or stuck < self.config.retries * len(self.tasks) or not self._at_an_end(stuck)
         return next((task for task in order if not (believed and done.get(task, False))), order[0])
 
-    def failures(self, past: Sequence[Attempt]) -> int:
-        """How many episodes have failed in a row since the last success or help by a person; recovering is neither."""
+    def stuck(self, past: Sequence[Attempt]) -> int:
+        """How many failures in a row there are, of all tasks or of the one that has most."""
+        return max(self.failures(past), *(self.failures(past, task) for task in self.tasks))
+
+    def failures(self, past: Sequence[Attempt], task: str = "") -> int:
+        """How many episodes, of `task` where it is given, have failed in a row since the last success of such or help by a person.
+
+        Recovering is neither. One task that fails all the while the one that undoes it succeeds tells of a judge that is wrong.
+        """
         count = 0
         for attempt in reversed(past):
-            if self._recovers(attempt):
-                continue
-            if attempt.solved:
+            counts = not self._recovers(attempt) and task in ("", attempt.task)
+            if counts and attempt.solved:
                 break
-            count += 1
+            count += counts
             if attempt.before == PERSON:
                 break
         return count

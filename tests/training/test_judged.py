@@ -78,6 +78,18 @@ def test_the_question_of_the_current_task_is_asked(env) -> None:
     assert judged.done(env.unwrapped.observe()) == {OPEN: False, CLOSE: True}
 
 
+@pytest.mark.parametrize(
+    ("told", "done"),
+    [((0.1, 0.3), OPEN), ((0.3, 0.1), CLOSE), ((0.1, 0.2), None), ((0.6, 0.3), CLOSE)],
+    ids=["not sure", "nor of the other", "hardly", "the other is sure"],
+)
+def test_what_may_be_done_counts_where_it_is_asked_for(env, told: tuple[float, float], done: str | None) -> None:
+    judged = Judged(env, Scripted([told]), [OPEN, CLOSE], consecutive=1)
+    env.reset(seed=0)
+    seen = judged.done(env.unwrapped.observe(), perhaps=True)
+    assert [name for name, yes in seen.items() if yes] == ([done] if done else [])
+
+
 def test_a_question_it_does_not_know_is_refused(env) -> None:
     with pytest.raises(RunError, match="is the red lamp lit"):
         Judged(env, Scripted([]), ["push_red_button"])

@@ -96,6 +96,15 @@ def test_a_person_is_asked_instead_when_it_is_time_to() -> None:
     assert (schedule.before(past), schedule.choose(past, {})) == (PERSON, IN)
 
 
+def test_a_person_is_asked_when_one_task_never_succeeds_though_the_other_seems_to(schedule: PracticeSchedule) -> None:
+    past = [Attempt(OPEN, True)]
+    for _ in range(3):
+        past += [*failed(CLOSE, CLOSE), Attempt(OPEN, True)]
+    assert (schedule.failures(past), schedule.stuck(past), schedule.before(past)) == (0, 6, PERSON)
+    helped = [*past, Attempt(OPEN, False, PERSON)]
+    assert (schedule.stuck(helped), schedule.before(helped)) == (1, HOME)
+
+
 def test_a_person_may_never_be_asked() -> None:
     schedule = PracticeSchedule([OPEN], ScheduleConfig(stir_after=50, ask_after=0))
     assert schedule.before(failed(*[OPEN] * 49)) == HOME

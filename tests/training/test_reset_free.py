@@ -70,6 +70,25 @@ def test_what_was_done_before_the_episode_was_not_done_by_it() -> None:
     env.close()
 
 
+class _Told:
+    """A judge that says what it is told to."""
+
+    def __init__(self, *told: float) -> None:
+        self._told = list(told)
+
+    def done(self, _: dict[str, np.ndarray], perhaps: bool = False) -> dict[str, bool]:
+        return {"open_drawer": self._told.pop(0) >= (0.25 if perhaps else 0.5)}
+
+
+@pytest.mark.parametrize(("before", "counts"), [(0.1, True), (0.3, False)])
+def test_what_may_have_been_done_before_the_episode_was_not_done_by_it(before: float, counts: bool) -> None:
+    made = gymnasium.make("robot_learning/PlayroomResetFree-v0")
+    env = ResetFree(made, ["open_drawer"], ScheduleConfig(), judge=_Told(before, 0.9))  # type: ignore[arg-type]
+    env.reset(seed=0)
+    assert env.look()[0] is counts
+    env.close()
+
+
 def test_stuck_it_opens_what_was_pushed_shut() -> None:
     made = gymnasium.make("robot_learning/PlayroomResetFree-v0")
     env = ResetFree(made, ["sweep_object", "grasp_lift"], ScheduleConfig(stir_after=1, recover=("open_drawer",)))
