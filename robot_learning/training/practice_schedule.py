@@ -79,7 +79,7 @@ class PracticeSchedule:
         return max(self.failures(past), *(self.failures(past, task) for task in self.tasks))
 
     def failures(self, past: Sequence[Attempt], task: str = "") -> int:
-        """How many episodes, of `task` where it is given, have failed in a row since the last success of such or help by a person.
+        """How many episodes, of `task` where it is given, have failed in a row since the last success of such, or help.
 
         Recovering is neither. One task that fails all the while the one that undoes it succeeds tells of a judge that is wrong.
         """

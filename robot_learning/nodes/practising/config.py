@@ -39,7 +39,7 @@ class Config(NodeConfig):
     stir_after: int = 4
     """Failures in a row after which the arm moves about at random near the objects."""
     ask_after: int = 12
-    """Failures in a row after which a person is asked to put the scene in order; 0: never."""
+    """Failures in a row, or in a row at one task, after which a person is asked to put the scene in order; 0: never."""
     recover: tuple[str, ...] = ()
     """Tasks that make those of the cycle possible again (open a drawer pushed shut), each tried once after stirring."""
     help_service: str = ""
