@@ -76,6 +76,9 @@ RECOVER = {"sweep_object": ("open_drawer",), "put_into_shelf": ("open_sliding",)
 JUDGED = 9000  # frames that a reward model learns from
 CLONE_STEPS, ROUND_STEPS = 1000, 1000  # of a clone that goes on from it, and of each that goes on from that
 RESULT = "result.json"
+LIMIT = (
+    150  # ticks of an episode of practice at most; an attempt that takes much longer than demonstrations ends before
+)
 ROUND, ALONE_STEPS = 5000, 2000  # steps of practice between trainings; of a clone from scratch
 MARGIN = 0.01  # [m]; see docs/rewards.md
 
@@ -106,7 +109,7 @@ class Job:
             "looks from home",
             "shown there and back",
             "unwinds its wrist",
-            "short attempts, one task's failures",
+            "short attempts, without noise; one task's failures",
             *RECOVER.get(self.pair[0], ()),
         ]
         return {**vars(self), "pair": list(self.pair), "desk": self.furniture, "recipe": recipe}
@@ -177,10 +180,10 @@ def work(job: Job, root: Path) -> None:
         began = time.process_time()
         alone, clone = begin(job, basis, root)
         autonomy = VARIANTS[job.variant]
-        reward, limit = str(basis / "reward") if autonomy.reward else "", longest(basis / "data")
+        reward = str(basis / "reward") if autonomy.reward else ""
         knows_more = job.variant not in ("no_prior", *RL)  # than the tasks of its pair
         recover = ScheduleConfig(recover=RECOVER.get(job.pair[0], ()) if knows_more else ())
-        autonomy = replace(autonomy, schedule=recover, reward=reward, furniture=job.furniture, episode_steps=limit)
+        autonomy = replace(autonomy, schedule=recover, reward=reward, furniture=job.furniture, episode_steps=LIMIT)
         run, every, data = folder / "run", job.steps // job.marks, basis / "data"
         if job.variant in RL:
             beside = at_a_desk(root, job.pair[0])
@@ -207,7 +210,9 @@ def imitate_itself(job: Job, clone: Path, run: Path, autonomy: Autonomy) -> dict
     """Practise on from the clone; policies by steps of practice."""
     config = from_clone(clone, str(run), job.steps)
     steps, start = (ALONE_STEPS, "") if job.variant == "no_prior" else (ROUND_STEPS, str(clone))
-    settings = replace(config.settings, round_steps=ROUND, gradient_steps=steps, most_gradient_steps=steps)
+    settings = replace(
+        config.settings, round_steps=ROUND, gradient_steps=steps, most_gradient_steps=steps, noisy_share=0.0
+    )
     config = replace(config, tasks=job.pair, autonomy=autonomy, settings=settings, pretrained=start)
     if not practise(config, resume=True).finished:
         raise KeyboardInterrupt  # stopped; the same command goes on
@@ -222,13 +227,6 @@ def cloned_anew(job: Job, folder: Path, data: Path, run: Path) -> Path:
     config = replace(alone, play=(str(run / "practice"),), bc=replace(alone.bc, encoder="frozen"))
     train(config, resume=True)
     return Path(config.run) / "checkpoints" / "last"
-
-
-def longest(data: Path) -> int:
-    """Ticks that an episode of practice may take: as many as an attempt, at the task that takes longest (`RetryPlan`)."""
-    plan = Demonstrations.load(Dataset(data), [STATE]).retry_plan()
-    assert plan is not None  # this robot's state has the tool's pose
-    return min(max(plan.ticks.values()), 150)
 
 
 def evaluated(job: Job, policy: Path, step: int, retry: Path | None = None) -> dict[str, Any]:

@@ -46,6 +46,8 @@ class ResetFree(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._before, self._lost = "", False
         self._done_before = self._truly_before = False  # of the task of this episode, at its beginning
         self._left: np.ndarray | None = None  # the scene that the last episode left
+        self._patience: dict[str, int] = {}  # ticks of an attempt, by instruction
+        self._ticks = 0
 
     @property
     def room(self) -> ResetFreePlayroomEnv:
@@ -71,16 +73,19 @@ class ResetFree(gymnasium.Wrapper[Any, Any, Any, Any]):
         task = self.schedule.choose(self.past, seen)
         self.room.set_task(task)
         self._done_before, self._truly_before = seen.get(task, False), self._truly_done(task)
+        self._ticks = 0
         told = {"task": task, "instruction": self.room.task.instruction, "before": self._before}
         return observation, {**info, **told}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """As the environment's."""
-        result = self.env.step(action)
-        if self.notes_ends and (result[2] or result[3]):
-            self.ended(result[4]["task"], bool(result[4]["is_success"]))
+        """As the environment's; truncated when an attempt at this task has had its time (`begin_as`)."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._ticks += 1
+        truncated = truncated or self._ticks >= self._patience.get(self.room.task.instruction, self._ticks + 1)
+        if self.notes_ends and (terminated or truncated):
+            self.ended(info["task"], bool(info["is_success"]))
             self._left = self.room.scene()
-        return result
+        return observation, reward, terminated, truncated, info
 
     def look(self) -> tuple[bool, bool]:
         """Go home and look from there, where the arm hides nothing: whether this episode has done its task.
@@ -94,10 +99,10 @@ class ResetFree(gymnasium.Wrapper[Any, Any, Any, Any]):
         return done and not self._done_before, self._truly_done(task) and not self._truly_before
 
     def begin_as(self, shown: Demonstrations) -> None:
-        """From now on episodes begin where these demonstrations began, if their state tells."""
+        """From now on episodes begin where these demonstrations began, if their state tells, and take as long as attempts may."""
         plan = shown.retry_plan()
         if plan is not None:
-            self.room.homes = Homes.demonstrated(plan.starts)
+            self.room.homes, self._patience = Homes.demonstrated(plan.starts), dict(plan.ticks)
 
     def stir(self, rng: np.random.Generator) -> None:
         """Move about at random, low above the desk: what lies in a corner may come out of it."""

@@ -1,12 +1,14 @@
 """Practice without resets in the playroom."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
 import pytest
 
 import robot_learning.envs  # noqa: F401  registers the playroom
+from robot_learning.control.retries import RetryPlan
 from robot_learning.training.practice_schedule import PERSON, Attempt, ScheduleConfig
 from robot_learning.training.reset_free import SCENE, ResetFree
 
@@ -87,6 +89,15 @@ def test_what_may_have_been_done_before_the_episode_was_not_done_by_it(before: f
     env.reset(seed=0)
     assert env.look()[0] is counts
     env.close()
+
+
+def test_an_attempt_ends_when_it_takes_much_longer_than_it_was_shown(env: ResetFree) -> None:
+    plan = RetryPlan({"open the drawer": 4, "close the drawer": 9}, ((0.4, 0.0, 0.25, 0.0),))
+    env.begin_as(SimpleNamespace(retry_plan=lambda: plan))  # type: ignore[arg-type]
+    env.reset(seed=0)
+    assert [env.step(np.zeros(5, np.float32))[3] for _ in range(4)] == [False, False, False, True]
+    env.reset(seed=1)
+    assert not env.step(np.zeros(5, np.float32))[3], "the next has its whole time"
 
 
 def test_stuck_it_opens_what_was_pushed_shut() -> None:
