@@ -7,7 +7,7 @@ each second one in the scene that the one before has left, and 20 + 20 failures.
 desks: three hours of play, three with the block only, and 300 demonstrations of each of its tasks; a generalist is cloned from
 these once. Then, at each desk: a reward model, of what was recorded there and, from elsewhere, an hour of the play and, where
 the block is needed, an hour of play there and back, with the pair's tasks only, and the demonstrations; a clone of what was shown
-there alone (BC); and a clone that goes on from the generalist, of the same as the reward model, and on by self-imitation.
+there alone (BC); and a clone that goes on from the generalist, of the same as the reward model, as each of self-imitation does.
 Variants: `model`, the whole recipe; `truth`, the simulator judges instead of the reward model; `resets`, the reward model judges
 but arm and objects are put anew for each episode; `no_prior`, practice begins with BC; `rlpd` and `cal_ql`, reinforcement
 learning from the pictures (SAC with prior data, Cal-QL) in the place of self-imitation, from the same data. Policies are
@@ -52,7 +52,6 @@ from robot_learning.policies import Retrying, load_policy
 from robot_learning.rewards import EmbeddedConfig
 from robot_learning.training.collection import collect_demonstrations, collect_there_and_back
 from robot_learning.training.config import TrainConfig
-from robot_learning.training.demo import AFTERWARDS
 from robot_learning.training.evaluation import evaluate, make_playroom
 from robot_learning.training.offline import train
 from robot_learning.training.practice_env import Autonomy
@@ -74,7 +73,8 @@ DATA_SEED, TEST_SEED, FURNITURE = 30_000, 950_000, 700
 GENERAL, GENERAL_STEPS = "general", 20_000  # the generalist's run, and gradient steps
 RECOVER = {"sweep_object": ("open_drawer",), "put_into_shelf": ("open_sliding",)}  # when it gets nowhere
 JUDGED = 9000  # frames that a reward model learns from
-CLONE_STEPS, ROUND_STEPS = 1000, 1000  # of a clone that goes on from it, and of each that goes on from that
+CLONE_STEPS, ROUND_STEPS = 1000, 1000  # of a clone that goes on from it, before and in practice
+AT_THE_DESK: dict[str, Any] = {"prior_share": 0.75, "learning_rate": 3e-4}
 RESULT = "result.json"
 LIMIT = (
     150  # ticks of an episode of practice at most; an attempt that takes much longer than demonstrations ends before
@@ -110,6 +110,7 @@ class Job:
             "shown there and back",
             "unwinds its wrist",
             "short attempts, without noise; one task's failures",
+            "practice among prior data, three quarters of a batch",
             *RECOVER.get(self.pair[0], ()),
         ]
         return {**vars(self), "pair": list(self.pair), "desk": self.furniture, "recipe": recipe}
@@ -158,7 +159,7 @@ def begin(job: Job, folder: Path, root: Path) -> tuple[Path, Path]:
         return folder / "bc", folder / "bc"
     prior, start = tuple(map(str, beside)), str(root / GENERAL)
     clone = replace(alone, run=str(folder / "clone"), steps=CLONE_STEPS, prior=prior, start=start)
-    train(replace(clone, bc=replace(clone.bc, dropout=0.1, **AFTERWARDS)), resume=True)
+    train(replace(clone, bc=replace(clone.bc, dropout=0.1, **AT_THE_DESK)), resume=True)
     return folder / "bc", folder / "clone"
 
 
@@ -209,7 +210,7 @@ def work(job: Job, root: Path) -> None:
 def imitate_itself(job: Job, clone: Path, run: Path, autonomy: Autonomy) -> dict[int, Path]:
     """Practise on from the clone; policies by steps of practice."""
     config = from_clone(clone, str(run), job.steps)
-    steps, start = (ALONE_STEPS, "") if job.variant == "no_prior" else (ROUND_STEPS, str(clone))
+    steps, start = (ALONE_STEPS, "") if job.variant == "no_prior" else (ROUND_STEPS, str(run.parents[1] / GENERAL))
     settings = replace(
         config.settings, round_steps=ROUND, gradient_steps=steps, most_gradient_steps=steps, noisy_share=0.0
     )

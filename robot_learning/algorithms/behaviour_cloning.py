@@ -163,8 +163,8 @@ class BehaviourCloning:
         return masked.mean(axis=0).filled(0.0), masked.std(axis=0).filled(1.0)
 
     def _sample(self, step: int) -> np.ndarray:
-        """The frames of a step: prior data and the other are each shuffled anew for each pass over them."""
-        prior = self.rows < self.data.prior
+        """The frames of a step: demonstrations and what is beside them are each shuffled anew for each pass over them."""
+        prior = self.data.beside[self.rows]
         own, size = self.rows[~prior], self.config.batch_size
         if not prior.any():
             return self._portion(own, size, step, of_prior=False)

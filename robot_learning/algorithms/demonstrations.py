@@ -30,6 +30,7 @@ class Demonstrations:
         ends: `(N,)` index after the last frame of the episode of each frame.
         tasks: the instructions, sorted; task_of: `(N,)` which of them each frame shows.
         prior: so many frames, the first, are prior data, from elsewhere and of any task.
+        practised: so many frames, the last, are what the policy did itself.
     """
 
     contract: Contract
@@ -40,6 +41,7 @@ class Demonstrations:
     tasks: list[str]
     task_of: np.ndarray
     prior: int = 0
+    practised: int = 0
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -83,9 +85,22 @@ class Demonstrations:
         task_of = np.array([known.index(task) for task in self.tasks])[self.task_of]
         return dataclasses.replace(self, tasks=known, task_of=task_of)
 
+    @property
+    def beside(self) -> np.ndarray:
+        """`(N,)` bool: prior data and, where there is any, what was practised. Together they have one part of each batch.
+
+        The demonstrations, which are few, have the other: cloned in one part with them, 118 successes of practice crowded them
+        out, and a clone of both was worse at evaluation than one of the demonstrations.
+        """
+        index = np.arange(len(self))
+        return (index < self.prior) | ((index >= len(self) - self.practised) & bool(self.prior))
+
     @staticmethod
-    def join(parts: Sequence[Demonstrations]) -> Demonstrations:
+    def join(parts: Sequence[Demonstrations], practised: bool = False) -> Demonstrations:
         """Several sets of demonstrations with the same streams as one; prior data only comes with the first.
+
+        Args:
+            practised: all but the first are what the policy did itself.
 
         Raises:
             ContractError: the streams differ.
@@ -106,6 +121,7 @@ class Demonstrations:
             tasks=known,
             task_of=np.concatenate([np.array([known.index(t) for t in p.tasks])[p.task_of] for p in parts]),
             prior=first.prior,
+            practised=sum(len(part) for part in parts[1:]) if practised else 0,
         )
 
     @staticmethod

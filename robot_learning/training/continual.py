@@ -240,7 +240,7 @@ class ContinualLearner:
         parts = [data, *self.practised.load()]
         if self._relabeller is not None:
             parts += self._relabeller.others(Dataset(self.config.practice), self.practised.failed, self.inputs)
-        return self._train(self.number + 1, Demonstrations.join(parts), stop)
+        return self._train(self.number + 1, Demonstrations.join(parts, practised=True), stop)
 
     def _train(self, number: int, data: Demonstrations, stop: threading.Event) -> Checkpoint | None:
         began = time.monotonic()

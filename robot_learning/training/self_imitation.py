@@ -298,7 +298,7 @@ class _Loop:
         if self.relabeller is not None:
             failed = [e for e in range(until) if not self.successes[e]]
             parts += self.relabeller.others(practised, failed, self.inputs)
-        return Demonstrations.join(parts)
+        return Demonstrations.join(parts, practised=True)
 
     def _keep(self, number: int, checkpoint: Checkpoint) -> None:
         """Evaluate if it is time to; the round's folder comes last, as it says that the round is done."""

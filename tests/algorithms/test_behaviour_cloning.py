@@ -59,6 +59,20 @@ def test_a_share_of_each_batch_is_prior_data(data: Demonstrations) -> None:
     assert len(set(np.concatenate(drawn)) - set(range(12))) == 12  # two passes over the other frames, in new order
 
 
+def test_what_was_practised_does_not_crowd_out_the_demonstrations(data: Demonstrations) -> None:
+    """Of 12 frames of prior data, those demonstrated, and 6 of practice: a quarter is demonstrated, as without practice."""
+    algorithm = make(dataclasses.replace(data, prior=12, practised=6), prior_share=0.75)
+    drawn = [algorithm._sample(step) for step in range(4)]
+    shown = range(12, len(data) - 6)
+    assert [int(np.isin(rows, shown).sum()) for rows in drawn] == [2, 2, 2, 2]
+    assert np.isin(range(len(data) - 6, len(data)), np.concatenate(drawn)).any()
+
+
+def test_without_prior_data_practice_is_drawn_as_demonstrations_are(data: Demonstrations) -> None:
+    practised = dataclasses.replace(data, practised=6)
+    assert all(np.array_equal(make(practised)._sample(k), make(data)._sample(k)) for k in range(3))
+
+
 def test_a_batch_depends_on_the_step_number_only(data: Demonstrations) -> None:
     first, second = make(data), make(data)
     for step in range(3):

@@ -195,7 +195,8 @@ def test_pictures_of_several_folders_belong_to_their_frames(dataset: Dataset, pl
 def test_what_is_practised_comes_after_prior_data(dataset: Dataset, play: Dataset) -> None:
     own = Demonstrations.load(dataset, [STATE])
     begun = with_prior(own, [str(play.root)], [STATE])
-    assert Demonstrations.join([begun, own]).prior == 14
+    joined = Demonstrations.join([begun, own], practised=True)
+    assert (joined.prior, joined.practised, len(joined)) == (14, len(own), len(begun) + len(own))
     with pytest.raises(ValueError, match="only with the first"):
         Demonstrations.join([own, begun])
 
