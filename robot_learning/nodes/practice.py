@@ -67,7 +67,8 @@ class Practice(RobotNode[Config]):
         self._schedule = PracticeSchedule(instructions, limits)
         self._questions = questions_of(config.questions)
         others = tuple(name for name in (config.recorder, config.reward, config.learner) if name)
-        names = Names(config.policy, config.success_topic, config.truth_topic, others)
+        judged = f"{config.reward}/judged" if config.reward else ""
+        names = Names(config.policy, config.success_topic, config.truth_topic, others, judged)
         self._senses = Senses(self, names, SOURCE)
         self._arm = Arm(self, self._senses, config.patience)
         self._task_topic = self.create_publisher_plain(String, "task", latched())
@@ -186,7 +187,7 @@ class Practice(RobotNode[Config]):
             self._ask_for(task)
             if task in done:
                 return task, True
-            if not self._is_done():
+            if not (self._is_done() or self._hears.perhaps):
                 return task, False
             done[task] = True
 

@@ -11,9 +11,8 @@ import numpy as np
 from robot_learning.contract import IMAGE_PREFIX
 from robot_learning.envs.tasks import task as find_task
 from robot_learning.rewards import RewardModel
+from robot_learning.training.practice_schedule import PERHAPS
 from robot_learning.training.run_state import RunError
-
-PERHAPS = 0.5  # so much of the threshold is enough for a task that may be done
 
 
 class Judged(gymnasium.Wrapper[Any, Any, Any, Any]):

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+PERHAPS = 0.5  # so much of a judge's threshold is enough for a task that may be done already
 HOME, STIR, PERSON = "home", "stir", "person"  # what is done before an episode; each does what the ones before it do
 
 

@@ -36,6 +36,7 @@ class StandIn:
         self.begin()
         self.actions = node.create_publisher(JointState, "policy/action", 1)
         self.success = node.create_publisher(Bool, "success", 5)
+        self.judged = node.create_publisher(JointState, "reward/judged", 5)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         node.create_subscription(String, "task", self._on_task, latched)
         node.create_subscription(JointState, "joint_states", self._on_joints, qos_profile_sensor_data)
@@ -54,6 +55,7 @@ class StandIn:
         """A new test."""
         self.acting, self.task, self.helped, self.told = False, "", 0, 0
         self.turn = 0.0  # its action about the vertical
+        self.probability: dict[str, float] = {}  # by task, what is told with a verdict, of 0.5 that it takes
         self.statuses.clear()
         self.recorded.clear()
         self.verdict: Callable[[], bool | None] = lambda: False
@@ -102,6 +104,8 @@ class StandIn:
             self.actions.publish(action)
         verdict = self.verdict()
         if verdict is not None:
+            told = [self.probability.get(self.task, float(verdict)), 0.5]
+            self.judged.publish(JointState(name=["probability", "threshold"], position=told))
             self.success.publish(Bool(data=verdict))
 
 
@@ -198,6 +202,12 @@ def test_stuck_it_tries_the_task_that_mends_the_scene(robot, tmp_path: Path) -> 
 
 def test_a_goal_that_is_reached_already_is_passed_over(robot, tmp_path: Path) -> None:
     robot.other.verdict = lambda: robot.other.task == OPEN
+    robot.practise()
+    assert until_written(robot, tmp_path, 1)[0]["task"] == CLOSE
+
+
+def test_a_goal_that_may_be_reached_already_is_passed_over(robot, tmp_path: Path) -> None:
+    robot.other.probability = {OPEN: 0.3}
     robot.practise()
     assert until_written(robot, tmp_path, 1)[0]["task"] == CLOSE
 

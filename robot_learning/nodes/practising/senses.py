@@ -21,6 +21,7 @@ from robot_learning.data.frames import Frame, FrameAssembler
 from robot_learning.errors import UserError
 from robot_learning.nodes.base import SECOND, RobotNode, latched, reliable, sensor
 from robot_learning.nodes.message_types import message_type
+from robot_learning.training.practice_schedule import PERHAPS
 
 SILENT = 1.0  # who judges does so at each tick; so much later nothing is known [s, wall]
 FALLEN_SILENT = 3.0  # every node reports at each tick; one that does not is gone [s, wall]
@@ -43,6 +44,7 @@ class Names:
     success: str
     truth: str
     others: tuple[str, ...] = ()
+    judged: str = ""
 
 
 class Senses:
@@ -50,6 +52,7 @@ class Senses:
 
     Attributes:
         verdict: what was said about success last, None: nothing since `forget`; verdicts: how often since then.
+        perhaps: whether the probability that came with the last verdict was at least half of what it takes.
         truth: what the simulation has said last.
         carried_out: actions of others than this node, since `forget`, that the gate has sent to the controllers.
         stop: set to end all waiting by `Stopped`.
@@ -60,7 +63,7 @@ class Senses:
         self._wrist = Wrist(node.contract)
         self.stop = threading.Event()
         self.verdict: bool | None = None
-        self.verdicts = 0
+        self.verdicts, self.perhaps = 0, False
         self.truth: bool | None = None
         self.carried_out = 0
         self.version = ""
@@ -83,6 +86,8 @@ class Senses:
         for name in names.others:
             note = partial(self._on_other, name)
             self._parts.append(subscribe(DiagnosticStatus, f"{name}/status", note, reliable(5)))
+        if names.judged:
+            self._parts.append(subscribe(JointState, names.judged, self._on_judged, reliable(5)))
         if names.truth:
             self._parts.append(subscribe(Bool, names.truth, self._on_truth, reliable(5)))
 
@@ -124,6 +129,11 @@ class Senses:
             self.verdicts += 1
             self._changed.notify_all()
 
+    def _on_judged(self, message: JointState) -> None:
+        told = dict(zip(message.name, message.position, strict=False))
+        with self._changed:
+            self.perhaps = told.get("probability", 0.0) >= PERHAPS * told.get("threshold", 1.0)
+
     def _on_truth(self, message: Bool) -> None:
         with self._changed:
             self.truth = bool(message.data)
@@ -152,6 +162,7 @@ class Senses:
         """What was said and done so far belongs to the last episode."""
         with self._changed:
             self.verdict, self.truth, self.carried_out, self.verdicts = None, None, 0, 0
+            self.perhaps = False
             self._judged = self._moved = time.monotonic()
 
     def frame(self) -> Frame:
