@@ -59,7 +59,7 @@ class StrangerWatch:
         selected: for each vector, the indices of the elements that count.
 
     Attributes:
-        found: what is to be said of each such element, by its name, after the last `look`.
+        found: the value of each such element, by its name, after the last `look`.
     """
 
     def __init__(self, familiar: Familiar | None, contract: Contract, selected: Mapping[str, list[int]]) -> None:
@@ -67,13 +67,18 @@ class StrangerWatch:
         self._selected = {key: np.array(chosen) for key, chosen in selected.items() if chosen}
         self._names = {key: contract.observation[key].names for key in self._selected}
         self._ticks = {key: np.zeros(len(chosen), int) for key, chosen in self._selected.items()}
-        self.found: dict[str, str] = {}
+        self.found: dict[str, float] = {}
+        self._shown: dict[str, str] = {}
 
     @property
     def told(self) -> str:
-        """What is to be said now, of one of them; empty: nothing."""
-        first, more = next(iter(self.found.values()), ""), len(self.found) - 1
-        return f"{first}, and {more} more such" if more > 0 else first
+        """What is to be said now, of one of them, without what changes from tick to tick; empty: nothing."""
+        first = next(iter(self.found), "")
+        return f"{first} is well outside of {self._shown[first]}" if first else ""
+
+    def say(self, element: str) -> str:
+        """What is to be said of an element of `found`, with its value now."""
+        return f"{element} is {self.found[element]:.2f}, well outside of {self._shown[element]}"
 
     def look(self, observation: Mapping[str, np.ndarray]) -> None:
         """At each control tick."""
@@ -84,5 +89,6 @@ class StrangerWatch:
             value, low, high = observation[key], self._familiar.low[key], self._familiar.high[key]
             self._ticks[key] = np.where(self._familiar.strange(key, value)[chosen], self._ticks[key] + 1, 0)
             for i in chosen[self._ticks[key] >= LONG]:
-                shown = f"all that the policy was shown ({low[i]:.2f} to {high[i]:.2f})"
-                self.found[self._names[key][i]] = f"{self._names[key][i]} is {value[i]:.2f}, well outside of {shown}"
+                name = self._names[key][i]
+                self.found[name] = float(value[i])
+                self._shown[name] = f"all that the policy was shown ({low[i]:.2f} to {high[i]:.2f})"

@@ -250,10 +250,10 @@ class _Loop:
 
     def _tell_once(self, watch: StrangerWatch) -> None:
         """Of each element of the observation that is far from all the policy was shown, once."""
-        for element, text in watch.found.items():
+        for element in watch.found:
             if element not in self.strange:
                 self.strange.add(element)
-                tell(f"After {self.steps} steps of practice {text}")
+                tell(f"After {self.steps} steps of practice {watch.say(element)}")
 
     # --- training -----------------------------------------------------------------------------------------------------------
 

@@ -52,7 +52,7 @@ class Senses:
 
     Attributes:
         verdict: what was said about success last, None: nothing since `forget`; verdicts: how often since then.
-        perhaps: whether the probability that came with the last verdict was at least half of what it takes.
+        perhaps: whether the probability that came with the last verdict was half of what it takes or more, yet not enough.
         truth: what the simulation has said last.
         carried_out: actions of others than this node, since `forget`, that the gate has sent to the controllers.
         stop: set to end all waiting by `Stopped`.
@@ -131,8 +131,9 @@ class Senses:
 
     def _on_judged(self, message: JointState) -> None:
         told = dict(zip(message.name, message.position, strict=False))
+        p, threshold = told.get("probability", 0.0), told.get("threshold", 1.0)
         with self._changed:
-            self.perhaps = told.get("probability", 0.0) >= PERHAPS * told.get("threshold", 1.0)
+            self.perhaps = PERHAPS * threshold <= p < threshold  # above that the verdict says it
 
     def _on_truth(self, message: Bool) -> None:
         with self._changed:
