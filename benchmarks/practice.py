@@ -76,9 +76,7 @@ JUDGED = 9000  # frames that a reward model learns from
 CLONE_STEPS, ROUND_STEPS = 1000, 1000  # of a clone that goes on from it, before and in practice
 AT_THE_DESK: dict[str, Any] = {"prior_share": 0.75, "learning_rate": 3e-4}
 RESULT = "result.json"
-LIMIT = (
-    150  # ticks of an episode of practice at most; an attempt that takes much longer than demonstrations ends before
-)
+LIMIT = 150  # ticks of an episode of practice at most; most end before, when an attempt has had its time
 ROUND, ALONE_STEPS = 5000, 2000  # steps of practice between trainings; of a clone from scratch
 MARGIN = 0.01  # [m]; see docs/rewards.md
 

@@ -108,7 +108,10 @@ class ChunkPolicy:
         spec = self.network.spec
         with torch.inference_mode():
             images = {
-                key: to_float(centre_crop(torch.from_numpy(np.array(observation[key]))[None], spec.image_size))
+                # torch takes no read-only arrays, such as those of messages, without a warning
+                key: to_float(
+                    centre_crop(torch.from_numpy(np.require(observation[key], None, ["C", "W"]))[None], spec.image_size)
+                )
                 for key in spec.images
             }
             vectors = {key: self._vector(key, observation[key]) for key in spec.vectors}

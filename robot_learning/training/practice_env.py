@@ -71,7 +71,7 @@ class Autonomy:
     look: bool = True
     """Reset-free self-imitation: the arm goes home after it, and what is seen from there decides; no: the last picture."""
     episode_steps: int = 100
-    """Reset-free: control ticks after which an episode is truncated."""
+    """Reset-free: control ticks after which an episode is truncated; sooner where demonstrations say how long attempts take."""
     schedule: Annotated[ScheduleConfig, tyro.conf.arg(name="")] = field(default_factory=ScheduleConfig)
     """Reset-free: what is done when the robot gets nowhere."""
 

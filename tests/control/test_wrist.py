@@ -1,21 +1,14 @@
 """How far the last joint is wound up, on the arm of the contract."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from robot_learning.contract import STATE, Contract
 from robot_learning.control.kinematics import Kinematics
+from robot_learning.control.rotations import wrap_angle
 from robot_learning.control.wrist import Wrist, unwinding
-
-
-@pytest.fixture(scope="module")
-def contract() -> Contract:
-    return Contract.load("ur5e_2f85")
-
-
-@pytest.fixture(scope="module")
-def kinematics(contract: Contract) -> Kinematics:
-    return Kinematics(contract)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +41,18 @@ def test_a_turn_of_the_tool_is_a_turn_of_the_wrist(contract: Contract, kinematic
 def test_whole_turns_count(contract: Contract, kinematics: Kinematics, turns: int) -> None:
     wrist, home = Wrist(contract, kinematics), contract.joints.home[-1]
     assert abs(wrist.turned(home + 2 * np.pi * turns)) == pytest.approx(2 * np.pi)
+
+
+def test_the_sense_is_that_of_the_arm(own_arm: Contract) -> None:
+    kinematics, joints = Kinematics(own_arm), np.array(own_arm.joints.home)
+    further = joints + np.eye(len(joints))[-1] * 0.4
+    moved = wrap_angle(kinematics.forward(further).yaw - kinematics.forward(joints).yaw)
+    assert Wrist(own_arm, kinematics).turned(further[-1]) == pytest.approx(moved, abs=0.01)
+
+
+def test_a_last_joint_that_does_not_turn_the_tool_winds_nothing_up(contract: Contract) -> None:
+    tilts = SimpleNamespace(forward=lambda joints: SimpleNamespace(yaw=0.0))
+    assert Wrist(contract, tilts).turned(6.0) == 0.0  # type: ignore[arg-type]
 
 
 def test_a_state_tells_it_by_the_name_of_the_joint(contract: Contract, kinematics: Kinematics) -> None:

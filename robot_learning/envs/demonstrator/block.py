@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from robot_learning.envs.demonstrator.hand import TRAVEL_HEIGHT, Hand, Motion, nearest_grasp, wrap
+from robot_learning.control.rotations import wrap_angle
+from robot_learning.envs.demonstrator.hand import TRAVEL_HEIGHT, Hand, Motion, nearest_grasp
 
 READY = 0.15  # gripper position before a grasp: 72 mm between the fingers
 NARROW = 0.35  # in drawer and shelf: 55 mm
@@ -20,8 +21,8 @@ def _block_yaw(hand: Hand) -> float:
 def _grasp_yaw(hand: Hand, then_turn: float = 0.0) -> float:
     """The tool's yaw for a grasp across the block that keeps this and the yaw after `then_turn` near straight ahead."""
     angle = _block_yaw(hand)
-    first = wrap(angle)
-    choices = (first, wrap(first + np.pi))
+    first = wrap_angle(angle)
+    choices = (first, wrap_angle(first + np.pi))
     return min(choices, key=lambda yaw: max(abs(yaw), abs(yaw + then_turn)))
 
 
@@ -124,7 +125,7 @@ def _turn(hand: Hand, goal: float) -> Motion:
     room = hand.room
     target = room.pose("desk")[1] + goal
     # Grasped in front of the shelf, the hand's width is free in every direction only some way from it.
-    turn = wrap(target - _block_yaw(hand))
+    turn = wrap_angle(target - _block_yaw(hand))
     start = _grasp_yaw(hand, turn)
     yield from _grasp(hand, READY, start)
     here = room.tcp + np.array([0, 0, 0.006 if hand.style.way % 2 else 0.002])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from robot_learning.control.rotations import wrap_angle
 from robot_learning.control.wrist import Wrist, unwinding
 from robot_learning.envs.playroom import Playroom
 
@@ -67,7 +68,7 @@ class Hand:
 
     def _turn(self, yaw: float) -> float:
         """How far to turn for the tool's `yaw` [rad]: the short way, unless that winds the wrist up."""
-        return unwinding(wrap(yaw - self.room.tcp_yaw), self.wrist.turned(self.room.joints[-1]))
+        return unwinding(wrap_angle(yaw - self.room.tcp_yaw), self.wrist.turned(self.room.joints[-1]))
 
     def _towards(self, error: np.ndarray, turn: float, speed: float) -> np.ndarray:
         limit = self.style.speed * speed
@@ -121,11 +122,6 @@ class Hand:
             yield np.zeros(5)
 
 
-def wrap(angle: float) -> float:
-    """The same angle in (-pi, pi] [rad]."""
-    return float(-((-angle + np.pi) % (2 * np.pi) - np.pi))
-
-
 def nearest_grasp(angle: float, now: float) -> float:
     """Of the yaws that grasp alike (a half turn apart), the one nearest to `now` [rad]."""
-    return now + (wrap(2 * (angle - now)) / 2)
+    return now + (wrap_angle(2 * (angle - now)) / 2)
