@@ -54,6 +54,8 @@ class ChunkPolicy:
         self.network, self.normalizer, self.contract, self.tasks = network.eval(), normalizer, contract, list(tasks)
         self.selected, self.displacements, self.blending = dict(selected), displacements, blending
         self.retry_plan, self.familiar = retry_plan, familiar
+        if familiar is not None:
+            familiar.require(normalizer)
         self._player = self.player()
         self._tick = 0
 

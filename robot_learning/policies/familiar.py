@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from robot_learning.contract import Contract
+from robot_learning.policies.normalizer import Normalizer, StatisticsError
 
 MARGIN = (
     0.5  # beyond the range of training data, as a share of it: a few demonstrations leave room between and about them
@@ -16,11 +17,20 @@ LONG = 10  # ticks in a row
 
 
 class Familiar:
-    """Between which values each element of each vector lay in the training data: `low` and `high` by key, `(n,)` each."""
+    """Between which values each element of each vector lay in the training data: `low` and `high` by key, `(n,)` each.
+
+    Raises:
+        StatisticsError: the two do not fit together, or are not finite.
+    """
 
     def __init__(self, low: Mapping[str, np.ndarray], high: Mapping[str, np.ndarray]) -> None:
         self.low = {key: np.asarray(value, np.float32) for key, value in low.items()}
         self.high = {key: np.asarray(value, np.float32) for key, value in high.items()}
+        for key, value in self.low.items():
+            if key not in self.high or value.shape != self.high[key].shape:
+                raise StatisticsError(f"ranges of {key!r}: expected as many highest values as lowest")
+            if not (np.isfinite(value).all() and np.isfinite(self.high[key]).all()):
+                raise StatisticsError(f"ranges of {key!r} are not finite; look for NaN with `dataset check`")
 
     @staticmethod
     def of(vectors: Mapping[str, np.ndarray]) -> Familiar:
@@ -40,8 +50,22 @@ class Familiar:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Familiar:
-        """Reverse of `to_dict`."""
-        return Familiar({k: v[0] for k, v in data.items()}, {k: v[1] for k, v in data.items()})
+        """Reverse of `to_dict` (`StatisticsError` if malformed)."""
+        try:
+            return Familiar({k: v[0] for k, v in data.items()}, {k: v[1] for k, v in data.items()})
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, StatisticsError):
+                raise
+            raise StatisticsError(f"ranges: expected {{key: [lowest values, highest values]}}: {error}") from error
+
+    def require(self, normalizer: Normalizer) -> None:
+        """Check that it is of the vectors that `normalizer` knows. Raises `StatisticsError` where not."""
+        found = {key: value.shape for key, value in self.low.items()}
+        expected = {key: value.shape for key, value in normalizer.mean.items() if key != "action"}
+        if found != expected:
+            raise StatisticsError(
+                f"ranges: expected those of {expected}, found {found}; copy or train the checkpoint again"
+            )
 
     def strange(self, key: str, value: np.ndarray) -> np.ndarray:
         """Which elements of a vector `(n,)` are well outside of what was seen, `(n,)` bool."""

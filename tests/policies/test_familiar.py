@@ -5,6 +5,7 @@ import pytest
 
 from robot_learning.contract import STATE, Contract
 from robot_learning.policies.familiar import LONG, Familiar, StrangerWatch
+from robot_learning.policies.normalizer import Normalizer, StatisticsError
 
 WRIST = "wrist_3_joint.pos"
 
@@ -76,6 +77,21 @@ def test_a_policy_that_does_not_know_tells_nothing(contract: Contract) -> None:
 def test_what_either_has_seen_is_familiar_to_both() -> None:
     joined = Familiar.of({"a": np.array([[0.0, 5.0]])}).joined(Familiar.of({"a": np.array([[2.0, 4.0]])}))
     assert joined.to_dict() == {"a": [[0.0, 4.0], [2.0, 5.0]]}
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [{"a": [[0.0]]}, {"a": [[0.0], [1.0, 2.0]]}, {"a": [[0.0], [float("nan")]]}, {"a": 3}, []],
+    ids=["no highest", "of other size", "not finite", "no pair", "no mapping"],
+)
+def test_what_is_damaged_is_refused(damaged: object) -> None:
+    with pytest.raises(StatisticsError, match="ranges"):
+        Familiar.from_dict(damaged)  # type: ignore[arg-type]
+
+
+def test_ranges_of_another_policy_are_refused(familiar: Familiar) -> None:
+    with pytest.raises(StatisticsError, match=r"expected those of .*\(3,\).*, found .*observation.state"):
+        familiar.require(Normalizer.fit({STATE: np.zeros((2, 3)), "action": np.zeros((2, 5))}))
 
 
 def test_it_survives_being_written() -> None:
