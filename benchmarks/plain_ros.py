@@ -1,11 +1,12 @@
 """The plain way, as tutorials show it: rclpy's defaults throughout. Peer of `benchmarks/ros_latency.py`, not part of the package.
 
-python benchmarks/plain_ros.py camera front | joints | policy CHECKPOINT | gate CONTRACT | recorder FOLDER
+python benchmarks/plain_ros.py camera front PHASE | joints | policy CHECKPOINT | gate CONTRACT | recorder FOLDER
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,20 @@ from robot_learning.contract import IMAGE_PREFIX, STATE, Contract
 
 CAMERAS = ("front", "wrist")
 HEIGHT, WIDTH = 480, 640
-CAMERA_RATE, JOINT_RATE, POLICY_RATE = 30.0, 125.0, 10.0
+CAMERA_RATE, JOINT_RATE, POLICY_RATE = 29.97, 125.0, 10.0
 TASK = "open the drawer"
 
 
 class Camera(Node):
     """A moving picture from a timer."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, phase: str) -> None:
         super().__init__(f"plain_camera_{name}")
         self.image = self.create_publisher(Image, f"{name}/image_raw", 10)
         self.info = self.create_publisher(CameraInfo, f"{name}/camera_info", 10)
         gradient = np.linspace(0, 255, WIDTH, dtype=np.uint8)
         self.picture = np.repeat(np.tile(gradient, (HEIGHT, 1))[..., None], 3, axis=2)
+        time.sleep((float(phase) - time.monotonic()) % (1.0 / CAMERA_RATE))  # a timer keeps the phase it begins with
         self.create_timer(1.0 / CAMERA_RATE, self.tick)
 
     def tick(self) -> None:

@@ -14,7 +14,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from ros_latency import CAMERAS, HERE, TASK, Processes, Side, write_checkpoint, write_contract
+from ros_latency import CAMERA_RATE, CAMERAS, HERE, TASK, Processes, Side, write_checkpoint, write_contract
 from sensor_msgs.msg import CameraInfo, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
@@ -156,11 +156,16 @@ def side(folder: Path, profile: bool) -> Iterator[tuple[Path, Path, Processes, W
         witness.close()
 
 
-def measure_ours(folder: Path, seconds: float) -> Side:
+def phases(apart: float) -> dict[str, float]:
+    """When in each period of the machine's clock a camera's pictures come [s], so many milliseconds apart."""
+    return {camera: k * apart / 1e3 for k, camera in enumerate(CAMERAS)}
+
+
+def measure_ours(folder: Path, seconds: float, apart: float) -> Side:
     """The package's nodes."""
     with side(folder, profile=True) as (contract, checkpoint, processes, witness):
-        for camera in CAMERAS:
-            parameters = [f"camera:={camera}", "source:=test"]
+        for camera, phase in phases(apart).items():
+            parameters = [f"camera:={camera}", f"source:=test@{phase}", f"rate:={CAMERA_RATE}"]
             processes.start(camera, node("camera", contract, *parameters, remap=f"camera_{camera}"))
         processes.start("gate", node("safety_gate", contract))
         processes.start("recorder", node("recorder", contract, f"dataset:={folder / 'dataset'}", f"task:={TASK}"))
@@ -173,11 +178,11 @@ def measure_ours(folder: Path, seconds: float) -> Side:
     return Side(latencies, *count(witness, stamps_in(bag), start, end), cpu, len(latencies))
 
 
-def measure_plain(folder: Path, seconds: float) -> Side:
+def measure_plain(folder: Path, seconds: float, apart: float) -> Side:
     """The plain nodes."""
     with side(folder, profile=False) as (contract, checkpoint, processes, witness):
-        for camera in CAMERAS:
-            processes.start(camera, [PLAIN, "camera", camera])
+        for camera, phase in phases(apart).items():
+            processes.start(camera, [PLAIN, "camera", camera, str(phase)])
         processes.start("gate", [PLAIN, "gate", str(contract)])
         processes.start("recorder", [PLAIN, "recorder", str(folder / "bag")])
         processes.start("policy", [PLAIN, "policy", str(checkpoint)])

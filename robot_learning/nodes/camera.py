@@ -32,7 +32,8 @@ class Config(NodeConfig):
     camera: str = "front"
     """Which of the contract's cameras this is."""
     source: str = "0"
-    """A device (0, /dev/video0), a stream's URL (rtsp://...), a video file, or `test` for a moving pattern."""
+    """A device (0, /dev/video0), a stream's URL (rtsp://...), a video file, or `test` for a moving pattern (`test@0.008`: 8 ms
+    into each period of the machine's clock)."""
     rate: float = 0.0
     """Pictures a second the source is asked for [Hz]; 0: as the contract says."""
     fourcc: str = ""

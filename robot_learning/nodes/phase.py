@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 SECOND = 1_000_000_000  # [ns]
-MARGIN = 0.003  # ticks aim at this long after a picture's arrival: pictures of several cameras come about together [s]
+LEAD = 0.002  # where a tick may wait, the timer comes so long before a picture, whose arrival then starts the tick [s]
+MARGIN = 0.003  # where it may not, it aims at this long after the arrival: pictures of several cameras come about together [s]
+WORTH = 0.004  # waiting must make the oldest picture so much fresher [s]
 STEP = 0.002  # most that one period is changed [s]
 GAIN = 0.6  # share of the error taken off each tick; a timer takes its new period up one tick later
 GONE = 3.0  # a stream silent for so many of its periods is not waited for
@@ -18,11 +21,12 @@ class PhaseLock:
     camera is a little fast the phase therefore follows for a while and then slips by one picture.
 
     Args:
-        period: of the loop [s]. periods: of each camera's messages [s], by topic.
+        period: of the loop [s]. periods: of each camera's messages [s], by topic. waits: a tick may wait for a picture.
     """
 
-    def __init__(self, period: float, periods: Mapping[str, float]) -> None:
+    def __init__(self, period: float, periods: Mapping[str, float], waits: bool = True) -> None:
         self.period, self.periods = period, dict(periods)
+        self._lead = LEAD if waits else -MARGIN
         self._arrivals: dict[str, int] = {}
         self._credit = 0.0  # by how much the ticks so far were late in all [s]
 
@@ -35,12 +39,23 @@ class PhaseLock:
         if topic in self.periods:
             self._arrivals[topic] = now
 
-    def due(self, now: int, within: float) -> bool:
-        """Whether a camera's next message should come within so many seconds, or should have come already."""
-        return any(
-            self.periods[topic] - within <= since < 1.5 * self.periods[topic]
-            for topic, since in self._since(now).items()
-        )
+    def worth_waiting(self, now: int, within: float) -> bool:
+        """Whether the oldest picture would be clearly fresher at a moment not later than `within` seconds from `now` [ns].
+
+        Of two cameras that do not expose together, each next picture makes the other's older: often now is best.
+        """
+        since = self._since(now)
+        until = {  # a picture that is long overdue is not reckoned with
+            topic: max(0.0, self.periods[topic] - age) if age < 1.5 * self.periods[topic] else math.inf
+            for topic, age in since.items()
+        }
+
+        def oldest(wait: float) -> float:
+            """Age [s] of the oldest picture after so long a wait, if all come when they should."""
+            return max(wait - until[topic] if until[topic] <= wait else age + wait for topic, age in since.items())
+
+        soon = [wait for wait in until.values() if wait <= within]
+        return bool(soon) and max(since.values()) - min(map(oldest, soon)) > WORTH
 
     def next_period(self, now: int) -> float:
         """How long from the tick at `now` [ns] to the next [s]."""
@@ -65,8 +80,9 @@ class PhaseLock:
 
         anchor = min(since, key=worst_age)
         cycle = self.periods[anchor]
-        error = (since[anchor] - MARGIN) % cycle
-        return error if error <= cycle / 4 else error - cycle  # a large lag is made up by going on to the next picture
+        error = (since[anchor] + self._lead) % cycle
+        back = min(cycle / 4, max(self._credit, LEAD))
+        return error if error <= back else error - cycle  # a larger lag is made up by going on to the next picture
 
     def _shift(self, error: float) -> float:
         wanted = -GAIN * error

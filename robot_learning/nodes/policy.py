@@ -82,8 +82,8 @@ class PolicyNode(RobotNode[Config]):
         self._adopt(policy, version_of(checkpoint))
         self._period = round(SECOND / self.contract.rate)
         self._assembler = FrameAssembler(policy.contract)
-        images = policy.contract.images.values()
-        self._phase = PhaseLock(1.0 / self.contract.rate, {stream.topic: 1.0 / stream.rate for stream in images})
+        cameras = {stream.topic: 1.0 / stream.rate for stream in policy.contract.images.values()}
+        self._phase = PhaseLock(1.0 / self.contract.rate, cameras, waits=self.config.frame_wait > 0)
         self._latencies: deque[float] = deque(maxlen=200)
         self._inference = InferenceThread(self._infer, self._deliver)
         self._tick = self._at = self._epoch = 0
@@ -158,7 +158,7 @@ class PolicyNode(RobotNode[Config]):
         self._phase.arrived(topic, now)
         if self._acting and topic in self._phase.periods and self._tick_due_within(self._phase.periods[topic]):
             self._assembler.decode(topic)
-        if self._waiting and not self._phase.due(now, self.config.frame_wait):
+        if self._waiting and not self._phase.worth_waiting(now, self.config.frame_wait):
             self._waited()
         if self.config.trigger == "frames" and self._acting:
             self._on_fresh(topic, raw)
@@ -256,7 +256,7 @@ class PolicyNode(RobotNode[Config]):
 
     def _on_timer(self) -> None:
         if self.config.trigger == "timer" and self._acting and not self._waiting:
-            if self.config.frame_wait > 0 and self._phase.due(self.now(), self.config.frame_wait):
+            if self.config.frame_wait > 0 and self._phase.worth_waiting(self.now(), self.config.frame_wait):
                 self._waiting = True
                 self._wait_timer.reset()
             else:

@@ -52,20 +52,32 @@ class Source(Protocol):
 
 def is_file(source: str) -> bool:
     """Whether the source is a file rather than a device, a stream or the test pattern."""
-    return not (source == TEST or source.isdigit() or source.startswith("/dev/") or "://" in source)
+    return not (source.split("@")[0] == TEST or source.isdigit() or source.startswith("/dev/") or "://" in source)
 
 
 def open_source(source: str, wish: Wish, loop: bool = True) -> Source:
     """Open `test`, a device (index or /dev/...), a stream's URL or a file, which is played in a `loop` or once.
 
+    `test@0.008` gives its pictures 8 ms after each whole period of the machine's steady clock, so that several are as far apart
+    as cameras with a common trigger.
+
     Raises:
         SourceError: it cannot be opened; says what was tried.
     """
-    if source == TEST:
-        return TestPattern(wish)
+    if source.split("@")[0] == TEST:
+        return TestPattern(wish, _phase(source))
     if is_file(source):
         return FileSource(source, wish, loop)
     return LiveSource(source, wish)
+
+
+def _phase(source: str) -> float | None:
+    """The seconds in `test@SECONDS`; None: wherever it happens to begin."""
+    _, at, seconds = source.partition("@")
+    try:
+        return float(seconds) if at else None
+    except ValueError:
+        raise SourceError(f"source {source!r}: after test@ comes a number of seconds, such as test@0.008") from None
 
 
 class LiveSource:
@@ -156,12 +168,12 @@ class TestPattern:
 
     __test__ = False  # not a test case, whatever pytest thinks of the name
 
-    def __init__(self, wish: Wish) -> None:
+    def __init__(self, wish: Wish, phase: float | None = None) -> None:
         height, width = wish.height or TEST_SIZE[0], wish.width or TEST_SIZE[1]
         x, y = np.meshgrid(np.arange(2 * width), np.arange(height))
         channels = (255 * x // (2 * width), 255 * y // height, 64 * ((x * 8 // width + y * 6 // height) % 4))
         self._wide, self._width, self._count = np.stack(channels, axis=-1).astype(np.uint8), width, 0
-        self._pace = Pace(wish.rate or 30.0)
+        self._pace = Pace(wish.rate or 30.0, phase)
 
     def read(self) -> tuple[np.ndarray, float]:
         """See `Source`; every picture is shifted by 4 pixels against the one before."""
@@ -175,10 +187,15 @@ class TestPattern:
 
 
 class Pace:
-    """Waits so that it is left `rate` times a second, without hurrying after a pause."""
+    """Waits so that it is left `rate` times a second, without hurrying after a pause.
 
-    def __init__(self, rate: float) -> None:
-        self._period, self._next = 1.0 / rate, time.monotonic()
+    Args:
+        rate: [Hz]. phase: of each period of the steady clock, when it is left [s]; None: it begins at once.
+    """
+
+    def __init__(self, rate: float, phase: float | None = None) -> None:
+        self._period, self._phase = 1.0 / rate, phase
+        self._next = self._beginning()
 
     def wait(self) -> None:
         """Sleep until the next period begins."""
@@ -186,5 +203,9 @@ class Pace:
         if ahead > 0:
             time.sleep(ahead)
         elif ahead < -self._period:
-            self._next = time.monotonic()
+            self._next = self._beginning()
         self._next += self._period
+
+    def _beginning(self) -> float:
+        now = time.monotonic()
+        return now if self._phase is None else now + (self._phase - now) % self._period

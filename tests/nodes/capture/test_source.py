@@ -77,6 +77,7 @@ def test_the_test_pattern_is_vga_by_default():
         ("/dev/video2", False),
         ("rtsp://camera/1", False),
         ("test", False),
+        ("test@0.008", False),
         ("clip.mp4", True),
         ("/tmp/0", True),
     ],
@@ -119,3 +120,14 @@ def test_a_pace_is_not_hurried_after_a_pause():
     begun = time.monotonic()
     pace.wait()
     assert time.monotonic() - begun > 0.03
+
+
+@pytest.mark.parametrize("phase", [0.0, 0.01, 0.049])
+def test_a_pace_with_a_phase_begins_there_in_the_clock_s_period(phase):
+    pace = Pace(20.0, phase)
+    assert (pace._next - phase) / 0.05 == pytest.approx(round((pace._next - phase) / 0.05), abs=1e-4)
+
+
+def test_a_phase_that_is_no_number_is_refused():
+    with pytest.raises(SourceError, match=r"test@soon.*test@0\.008"):
+        open_source("test@soon", Wish())
