@@ -168,7 +168,7 @@ def _out_of_time(buffer: _Buffer, stamp: int, age: float) -> str:
     if -limit <= age <= limit:
         return ""
     if age < 0:
-        return f"stamped {-age:.2f} s in the future; are the clocks of both machines in step?"
+        return f"stamped in the future, by {-age:.2f} s; are the clocks of both machines in step?"
     if not stamp:
         return "its header stamp is 0; the driver must set it to the capture time"
     stamps = f"; stamps jumped back {buffer.behind:.2f} s, {buffer.dropped} dropped" if buffer.dropped else ""

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from rclpy.node import Node
-from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from robot_learning.contract import Contract, Stream
 from robot_learning.data.frames import FrameAssembler
 from robot_learning.nodes.base import sensor
 from robot_learning.nodes.message_types import message_type
+from robot_learning.nodes.writers_of import full_name
 
 SLOW = 0.8  # a stream below this share of its rate is too slow
 SETTLE = 2.0  # discovery [s]
@@ -70,15 +70,11 @@ def _stream(node: Node, stream: Stream, rate: float, problem: str) -> list[Findi
 
 
 def _command(node: Node, topic: str, kind: str) -> list[Finding]:
-    writers = [_full_name(info) for info in node.get_publishers_info_by_topic(topic)]
+    writers = [full_name(info) for info in node.get_publishers_info_by_topic(topic)]
     listeners = node.get_subscriptions_info_by_topic(topic)
-    controllers = [info for info in listeners if _full_name(info) not in writers]  # the gate hears what it sends itself
+    controllers = [info for info in listeners if full_name(info) not in writers]  # the gate hears what it sends itself
     types = ", ".join(sorted({info.topic_type for info in controllers})) or "none"
     return [
         Finding(f"{topic} controller", types == kind, f"a subscriber of {kind}", types),
         Finding(f"{topic} writers", len(writers) <= 1, "the safety gate alone", ", ".join(writers) or "none yet"),
     ]
-
-
-def _full_name(info: TopicEndpointInfo) -> str:
-    return f"{info.node_namespace.rstrip('/')}/{info.node_name}"

@@ -17,8 +17,7 @@ from robot_learning.control.rotations import Array
 from robot_learning.control.writers import WriterWatch
 from robot_learning.nodes.base import SECOND, reliable, sensor
 from robot_learning.nodes.events import subscribe_with_match
-
-UNKNOWN = "_NODE_NAME_UNKNOWN_"  # the graph's word for a writer whose node has not been heard of yet
+from robot_learning.nodes.writers_of import others_who_write
 
 
 class Controller:
@@ -67,11 +66,7 @@ class Controller:
 
     def poll(self) -> None:
         """Look at the graph: who else is a writer of the topic."""
-        found = [_full_name(info) for info in self._node.get_publishers_info_by_topic(self.topic)]
-        me = self._node.get_fully_qualified_name()
-        if me in found:
-            found.remove(me)  # once: a second gate of the same name is another writer
-        self._watch.graph(self.topic, found)
+        self._watch.graph(self.topic, others_who_write(self._node, self.topic))
 
     def _hear(self, message: Any) -> None:
         if self._watch.heard(self.topic, _content(message), time.monotonic_ns()):
@@ -121,9 +116,3 @@ def _content(message: Any) -> Hashable:
         return tuple(message.data)
     points = [(tuple(p.positions), p.time_from_start.sec, p.time_from_start.nanosec) for p in message.points]
     return (tuple(message.joint_names), *points)
-
-
-def _full_name(info: Any) -> str:
-    if info.node_name == UNKNOWN:
-        return "a node of unknown name"
-    return f"{info.node_namespace.rstrip('/')}/{info.node_name}"

@@ -23,9 +23,11 @@ from robot_learning.nodes.simulation.photographer import Photographer
 from robot_learning.nodes.simulation.schedule import Pacer, Schedule
 from robot_learning.nodes.simulation.simulator import Simulator
 from robot_learning.nodes.simulation.topics import JOINTS, TICK, CommandTopics, RobotTopics
+from robot_learning.nodes.writers_of import others_who_write
 
 SLOW = 0.9  # below this share of the asked real-time factor the status says so
 HEALTH_PERIOD = 0.5  # [s, wall]
+TWO_ROBOTS = "two robots in one ROS domain; stop the other, or give one another namespace, or ROS_DOMAIN_ID"
 Answer = tuple[bool, str]  # success and message of a Trigger service
 
 
@@ -100,6 +102,7 @@ class SimRobot(RobotNode[Config]):
             info = pinhole_info(*source_size(stream), field_of_view)
             self._cameras[camera_name(key)] = CameraPublisher.of_stream(self, key, stream, info, config.compressed)
         self._schedule = Schedule(self._periods())
+        self._joint_topic = self.contract.observation[STATE].topic
         self._topics = RobotTopics(self, self._simulator, config.publish_clock, config.environment_state)
         self._commands = CommandTopics(self, self._simulator, self._set_task)
         self._offered = [self._awaited_service("reset", self._reset), self._awaited_service("home", self._home)]
@@ -281,6 +284,8 @@ class SimRobot(RobotNode[Config]):
             self.report(ERROR, self._failure, **values)
         elif simulator.room.diverged:
             self.report(ERROR, "the physics has diverged; call sim_robot/reset", **values)
+        elif others := others_who_write(self, self._joint_topic):
+            self.report(WARN, f"{self._joint_topic} comes from {', '.join(others)} too: {TWO_ROBOTS}", **values)
         elif self._unknown_task:
             self.report(WARN, self._unknown_task, **values)
         elif simulator.is_homing:

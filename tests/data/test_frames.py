@@ -124,7 +124,7 @@ def test_stamps_that_jump_back_are_dropped_counted_and_named(assembler: FrameAss
 def test_a_stamp_far_in_the_future_is_a_problem(assembler: FrameAssembler) -> None:
     feed(assembler, T + SECOND, received=T)
     problems = assembler.frame(T).problems
-    assert problems[0] == "joint_states: stamped 1.00 s in the future; are the clocks of both machines in step?"
+    assert problems[0] == "joint_states: stamped in the future, by 1.00 s; are the clocks of both machines in step?"
 
 
 def test_an_empty_stamp_is_explained(assembler: FrameAssembler) -> None:

@@ -76,6 +76,14 @@ def test_joint_states_name_every_joint_and_follow_each_other_by_8_ms(robot):
     assert np.median(np.diff(stamps)) == pytest.approx(0.008, abs=1e-6)
 
 
+def test_another_robot_on_the_same_topics_is_named_until_it_is_gone(robot):
+    other = robot.node.create_publisher(JointState, "joint_states", 1)
+    named = robot.next("sim_robot/status", lambda status: "/listener" in status.message)
+    assert named.level == DiagnosticStatus.WARN and "ROS_DOMAIN_ID" in named.message
+    robot.node.destroy_publisher(other)
+    robot.next("sim_robot/status", lambda status: status.level == DiagnosticStatus.OK)
+
+
 def test_pictures_are_as_the_contract_says(robot):
     picture = robot.next("front/image_raw")
     assert (picture.height, picture.width, picture.step, picture.encoding) == (96, 96, 288, "rgb8")
