@@ -74,6 +74,7 @@ GENERAL, GENERAL_STEPS = "general", 20_000  # the generalist's run, and gradient
 RECOVER = {"sweep_object": ("open_drawer",), "put_into_shelf": ("open_sliding",)}  # when it gets nowhere
 JUDGED = 9000  # frames that a reward model learns from
 CLONE_STEPS, ROUND_STEPS = 1000, 1000  # of a clone that goes on from it, before and in practice
+NETWORK: dict[str, Any] = {"dropout": 0.1, "head": "mixture"}  # of the generalist and of what goes on from it
 AT_THE_DESK: dict[str, Any] = {"prior_share": 0.75, "learning_rate": 3e-4}
 RESULT = "result.json"
 LIMIT = 150  # ticks of an episode of practice at most; most end before, when an attempt has had its time
@@ -109,6 +110,7 @@ class Job:
             "unwinds its wrist",
             "short attempts, without noise; one task's failures",
             "practice among prior data, three quarters of a batch",
+            "a mixture of chunks",
             *RECOVER.get(self.pair[0], ()),
         ]
         return {**vars(self), "pair": list(self.pair), "desk": self.furniture, "recipe": recipe}
@@ -157,7 +159,7 @@ def begin(job: Job, folder: Path, root: Path) -> tuple[Path, Path]:
         return folder / "bc", folder / "bc"
     prior, start = tuple(map(str, beside)), str(root / GENERAL)
     clone = replace(alone, run=str(folder / "clone"), steps=CLONE_STEPS, prior=prior, start=start)
-    train(replace(clone, bc=replace(clone.bc, dropout=0.1, **AT_THE_DESK)), resume=True)
+    train(replace(clone, bc=replace(clone.bc, **NETWORK, **AT_THE_DESK)), resume=True)
     return folder / "bc", folder / "clone"
 
 
@@ -165,7 +167,7 @@ def generalist(root: Path) -> None:
     """Clone all that succeeded in the prior data, once for all jobs."""
     prior = tuple(map(str, for_all(root)))
     config = TrainConfig(prior=prior, run=str(root / GENERAL), steps=GENERAL_STEPS, threads=1)
-    train(replace(config, bc=replace(config.bc, dropout=0.1)), resume=True)
+    train(replace(config, bc=replace(config.bc, **NETWORK)), resume=True)
 
 
 def work(job: Job, root: Path) -> None:
