@@ -33,6 +33,10 @@ class L1Head(nn.Module):
         """The chunk `(B, T, A)`."""
         return out["mean"]
 
+    def candidates(self, out: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Log probabilities `(B, 1)` and chunks `(B, 1, T, A)`: there is only one."""
+        return torch.zeros_like(out["mean"][:, 0, :1]), out["mean"][:, None]
+
 
 class MixtureHead(nn.Module):
     """A mixture of `components` whole chunks with Laplace noise: ways left and right of an obstacle are not averaged.
@@ -64,6 +68,10 @@ class MixtureHead(nn.Module):
         """The chunk `(B, T, A)` of each row's most probable component."""
         best = out["logits"].argmax(-1)
         return out["means"][torch.arange(len(best)), best]
+
+    def candidates(self, out: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Log probabilities `(B, K)` and chunks `(B, K, T, A)` of the components."""
+        return out["logits"].log_softmax(-1), out["means"]
 
 
 def make_head(kind: str, features: int, horizon: int, action: int, components: int) -> L1Head | MixtureHead:

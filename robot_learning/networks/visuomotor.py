@@ -107,3 +107,8 @@ class VisuomotorNetwork(nn.Module):
     def mode(self, out: dict[str, Tensor]) -> Tensor:
         """The most likely chunk `(B, T, A)`."""
         return self.head.mode(out)
+
+    def candidates(self, out: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Log probabilities `(B, K)` and chunks `(B, K, T, A)` of all that it could do; K is 1 but for a mixture."""
+        found: tuple[Tensor, Tensor] = self.head.candidates(out)
+        return found

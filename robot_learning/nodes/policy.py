@@ -315,10 +315,10 @@ class PolicyNode(RobotNode[Config]):
     def _infer(self, job: Job) -> np.ndarray:
         policy = self._policy
         assert policy is not None
-        if isinstance(policy, ChunkPolicy):
-            return policy.plan(job.observation, job.task)
         if job.fresh:
             policy.reset()
+        if isinstance(policy, ChunkPolicy):
+            return policy.plan(job.observation, job.task, job.tick)
         return policy.predict(job.observation, job.task)
 
     def _deliver(self, result: Result) -> None:

@@ -18,6 +18,7 @@ from robot_learning.policies.familiar import Familiar, StrangerWatch
 from robot_learning.policies.normalizer import Normalizer
 from robot_learning.policies.player import ChunkPlayer
 from robot_learning.policies.policy import check_observation, task_index
+from robot_learning.policies.way import Way
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class ChunkPolicy:
         if familiar is not None:
             familiar.require(normalizer)
         self._player = self.player()
+        self._way = self._new_way()
         self._tick = 0
 
     def player(self) -> ChunkPlayer:
@@ -64,6 +66,10 @@ class ChunkPolicy:
         return ChunkPlayer(
             len(self.contract.action.names), self.displacements, self.blending.decay, self.blending.limit
         )
+
+    def _new_way(self) -> Way:
+        shape = (self.network.spec.horizon, len(self.contract.action.names))
+        return Way(np.broadcast_to(self.normalizer.scale["action"], shape), self.displacements)
 
     def watch(self) -> StrangerWatch:
         """A watch over what it reads, and over the whole robot, for who tells of what it was never shown."""
@@ -73,6 +79,7 @@ class ChunkPolicy:
     def reset(self) -> None:
         """Forget the episode so far."""
         self._player.reset()
+        self._way.reset()
         self._tick = 0
 
     def predict(self, observation: Mapping[str, np.ndarray], task: str) -> np.ndarray:
@@ -80,7 +87,7 @@ class ChunkPolicy:
         check_observation(observation, self.contract)  # also on ticks that only follow an earlier chunk
         action = None if self._tick % self.blending.every == 0 else self._player.action(self._tick)
         if action is None:
-            self._player.add(self._tick, self._infer(observation, task))
+            self._player.add(self._tick, self._infer(observation, task, self._way, self._tick))
             action = self._player.action(self._tick)
         assert action is not None  # a plan that starts at this tick was just added if there was none
         self._tick += 1
@@ -90,13 +97,19 @@ class ChunkPolicy:
         """What was done in the place of the last predicted action `(A,)`, such as that with noise added."""
         self._player.carried_out(self._tick - 1, action)
 
-    def plan(self, observation: Mapping[str, np.ndarray], task: str) -> np.ndarray:
-        """What the network predicts for the ticks from this one on, `(T, A)`, for `player()`; changes nothing in the policy.
+    def plan(self, observation: Mapping[str, np.ndarray], task: str, tick: int | None = None) -> np.ndarray:
+        """What the network predicts for the ticks from this one on, `(T, A)`, for `player()`.
+
+        Args:
+            tick: the control tick: where there are several ways, the plan goes on with that of a few ticks before, since `reset`.
+                None: the most probable plan, and nothing changes in the policy.
 
         Raises as `Policy.predict` does.
         """
         check_observation(observation, self.contract)
-        return self._infer(observation, task)
+        if tick is None:
+            return self._infer(observation, task, self._new_way(), 0)
+        return self._infer(observation, task, self._way, tick)
 
     def predict_chunk(self, observation: Mapping[str, np.ndarray], task: str) -> np.ndarray:
         """The actions `(T, A)` from this tick on, in [-1, 1], without blending; raises as `Policy.predict` does."""
@@ -104,8 +117,8 @@ class ChunkPolicy:
         actions: np.ndarray = np.diff(chunk, axis=0, prepend=np.float32(0)) if self.displacements else chunk
         return np.clip(actions, -1.0, 1.0)
 
-    def _infer(self, observation: Mapping[str, np.ndarray], task: str) -> np.ndarray:
-        """What the network predicts, `(T, A)` in units of the action."""
+    def _infer(self, observation: Mapping[str, np.ndarray], task: str, way: Way, tick: int) -> np.ndarray:
+        """What the network predicts and `way` follows, `(T, A)` in units of the action."""
         index = torch.tensor([task_index(task, self.tasks)])
         spec = self.network.spec
         with torch.inference_mode():
@@ -117,8 +130,9 @@ class ChunkPolicy:
                 for key in spec.images
             }
             vectors = {key: self._vector(key, observation[key]) for key in spec.vectors}
-            mode = self.network.mode(self.network(images, vectors, index))[0].numpy()
-        return self.normalizer.restore("action", mode)
+            log_probabilities, plans = self.network.candidates(self.network(images, vectors, index))
+        restored = self.normalizer.restore("action", plans[0].numpy())
+        return way.choose(log_probabilities[0].numpy(), restored, tick)
 
     def _vector(self, key: str, value: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(self.normalizer.normalize(key, value)[self.selected[key]])[None]

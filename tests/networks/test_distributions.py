@@ -28,6 +28,17 @@ def test_the_mode_is_a_chunk(kind: str) -> None:
     assert head.mode(head(torch.randn(5, 8))).shape == (5, 3, 2)
 
 
+@pytest.mark.parametrize(("kind", "ways"), [("l1", 1), ("mixture", 4)])
+def test_the_most_probable_candidate_is_the_mode(kind: str, ways: int) -> None:
+    torch.manual_seed(0)
+    head = make_head(kind, features=8, horizon=3, action=2, components=4)
+    out = head(torch.randn(5, 8))
+    log_probabilities, chunks = head.candidates(out)
+    assert chunks.shape == (5, ways, 3, 2)
+    torch.testing.assert_close(log_probabilities.exp().sum(-1), torch.ones(5))
+    torch.testing.assert_close(chunks[torch.arange(5), log_probabilities.argmax(-1)], head.mode(out))
+
+
 def test_a_mixture_keeps_two_ways_apart() -> None:
     """Half the targets are +1, half -1, from one input: the mode is one of them, not their mean."""
     torch.manual_seed(0)

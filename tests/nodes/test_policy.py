@@ -312,9 +312,9 @@ class SlowPolicy(ChunkPolicy):
 
     go = threading.Event()
 
-    def plan(self, observation, task):
+    def plan(self, observation, task, tick=None):
         assert self.go.wait(30)
-        return super().plan(observation, task)
+        return super().plan(observation, task, tick)
 
 
 @register_policy("slow")
