@@ -48,7 +48,7 @@ from reward_quality import PAIRS
 from robot_learning.algorithms.demonstrations import Demonstrations
 from robot_learning.contract import STATE
 from robot_learning.data import Dataset
-from robot_learning.policies import Retrying, load_policy
+from robot_learning.policies import Blending, Retrying, load_policy
 from robot_learning.rewards import EmbeddedConfig
 from robot_learning.training.collection import collect_demonstrations, collect_there_and_back
 from robot_learning.training.config import TrainConfig
@@ -70,11 +70,12 @@ VARIANTS = {
     **dict.fromkeys(RL, Autonomy(reset_free=True, reward="reward")),
 }
 DATA_SEED, TEST_SEED, FURNITURE = 30_000, 950_000, 700
-GENERAL, GENERAL_STEPS = "general", 20_000  # the generalist's run, and gradient steps
+GENERAL, GENERAL_STEPS = "general", 60_000  # the generalist's run, and gradient steps
 RECOVER = {"sweep_object": ("open_drawer",), "put_into_shelf": ("open_sliding",)}  # when it gets nowhere
 JUDGED = 9000  # frames that a reward model learns from
 CLONE_STEPS, ROUND_STEPS = 1000, 1000  # of a clone that goes on from it, before and in practice
-NETWORK: dict[str, Any] = {"dropout": 0.1, "head": "mixture"}  # of the generalist and of what goes on from it
+NETWORK: dict[str, Any] = {"dropout": 0.1, "head": "flow", "blending": Blending(decay=1.0)}
+"""Of the generalist and of what goes on from it."""
 AT_THE_DESK: dict[str, Any] = {"prior_share": 0.75, "learning_rate": 3e-4}
 RESULT = "result.json"
 LIMIT = 150  # ticks of an episode of practice at most; most end before, when an attempt has had its time
@@ -110,7 +111,7 @@ class Job:
             "unwinds its wrist",
             "short attempts, without noise; one task's failures",
             "practice among prior data, three quarters of a batch",
-            "a mixture of chunks",
+            "flow matching",
             *RECOVER.get(self.pair[0], ()),
         ]
         return {**vars(self), "pair": list(self.pair), "desk": self.furniture, "recipe": recipe}

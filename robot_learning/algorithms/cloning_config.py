@@ -29,8 +29,8 @@ class BehaviourCloningConfig:
     displacements: bool = True
     """Learn the summed actions of a chunk, so where the tool will be, instead of each noisy action."""
     head: str = "l1"
-    """"l1" (one chunk, mean absolute error) or "mixture" (Laplace mixture over whole chunks: where a task was shown in several
-    ways)."""
+    """"l1" (one chunk, mean absolute error) or, for much data in which a task was done in several ways, "flow" (flow matching) or
+    "mixture" (Laplace mixture over whole chunks)."""
     components: int = 5
     """Components of the mixture."""
     crop: float = 0.917

@@ -45,7 +45,7 @@ def test_an_update_changes_every_parameter(data: Demonstrations) -> None:
     assert [n for n, p in algorithm.network.named_parameters() if torch.equal(p, before[n])] == []
 
 
-@pytest.mark.parametrize("head", ["l1", "mixture"])
+@pytest.mark.parametrize("head", ["l1", "mixture", "flow"])
 def test_the_loss_falls(data: Demonstrations, head: str) -> None:
     algorithm = make(data, head=head)
     losses = [algorithm.update(step, algorithm.batch(step))["loss"] for step in range(60)]

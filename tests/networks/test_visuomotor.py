@@ -23,7 +23,7 @@ def spec(images: tuple[str, ...] = ("front", "wrist"), head: str = "l1") -> Visu
 
 
 @pytest.mark.parametrize("images", [(), ("front",), ("front", "wrist")])
-@pytest.mark.parametrize("head", ["l1", "mixture"])
+@pytest.mark.parametrize("head", ["l1", "mixture", "flow"])
 def test_it_predicts_chunks_from_any_set_of_cameras(images: tuple[str, ...], head: str) -> None:
     network = VisuomotorNetwork(spec(images, head))
     pictures = {key: torch.randn(3, 3, 24, 20) for key in images}
