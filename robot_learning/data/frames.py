@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -71,6 +72,11 @@ class _Buffer:
             return self.messages[-1] if self.messages else None
         come = [message for message in self.messages if lockstep or message.received <= at]
         return next((message for message in reversed(come) if message.stamp <= at), come[-1] if come else None)
+
+
+def lasting(problems: Iterable[str]) -> tuple[str, ...]:
+    """What lasts of problems, whose numbers change with each frame: `topic: stale`."""
+    return tuple(problem.split(",")[0] for problem in problems)
 
 
 class FrameAssembler:

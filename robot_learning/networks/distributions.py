@@ -13,7 +13,33 @@ def masked_mean(values: Tensor, is_pad: Tensor) -> Tensor:
     return (values * keep).sum() / (keep.sum() * values.shape[-1]).clamp(min=1)
 
 
-class L1Head(nn.Module):
+class ChunkHead(nn.Module):
+    """What heads share: features give a distribution over chunks, described by a dict of tensors."""
+
+    horizon: int
+    action: int
+
+    def loss(self, out: dict[str, Tensor], target: Tensor, is_pad: Tensor) -> Tensor:
+        """Of `target` `(B, T, A)` outside the padding."""
+        raise NotImplementedError
+
+    def candidates(self, out: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Log probabilities `(B, K)` and chunks `(B, K, T, A)` of what might be done."""
+        raise NotImplementedError
+
+    def mode(self, out: dict[str, Tensor]) -> Tensor:
+        """The most probable chunk `(B, T, A)` of each row."""
+        log_probabilities, chunks = self.candidates(out)
+        best = log_probabilities.argmax(-1)
+        return chunks[torch.arange(len(best)), best]
+
+
+def _only(chunk: Tensor) -> tuple[Tensor, Tensor]:
+    """Candidates where there is only one, of each row of `(B, T, A)`."""
+    return torch.zeros_like(chunk[:, 0, :1]), chunk[:, None]
+
+
+class L1Head(ChunkHead):
     """One chunk, trained by the mean absolute error (as ACT does, Zhao et al. 2023)."""
 
     def __init__(self, features: int, horizon: int, action: int) -> None:
@@ -29,16 +55,12 @@ class L1Head(nn.Module):
         """Mean absolute error to `target` `(B, T, A)` outside the padding."""
         return masked_mean((out["mean"] - target).abs(), is_pad)
 
-    def mode(self, out: dict[str, Tensor]) -> Tensor:
-        """The chunk `(B, T, A)`."""
-        return out["mean"]
-
     def candidates(self, out: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Log probabilities `(B, 1)` and chunks `(B, 1, T, A)`: there is only one."""
-        return torch.zeros_like(out["mean"][:, 0, :1]), out["mean"][:, None]
+        """The chunk, `(B, 1)` and `(B, 1, T, A)`."""
+        return _only(out["mean"])
 
 
-class MixtureHead(nn.Module):
+class MixtureHead(ChunkHead):
     """A mixture of `components` whole chunks with Laplace noise: ways left and right of an obstacle are not averaged.
 
     Each component is a full chunk, so that a mode is kept over its length; one component is L1 with learned scales.
@@ -64,17 +86,12 @@ class MixtureHead(nn.Module):
         log_chunk = (log_density * keep).sum(dim=(2, 3)) + out["logits"].log_softmax(-1)
         return -log_chunk.logsumexp(-1).sum() / (keep.sum() * self.action).clamp(min=1)
 
-    def mode(self, out: dict[str, Tensor]) -> Tensor:
-        """The chunk `(B, T, A)` of each row's most probable component."""
-        best = out["logits"].argmax(-1)
-        return out["means"][torch.arange(len(best)), best]
-
     def candidates(self, out: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Log probabilities `(B, K)` and chunks `(B, K, T, A)` of the components."""
         return out["logits"].log_softmax(-1), out["means"]
 
 
-class FlowHead(nn.Module):
+class FlowHead(ChunkHead):
     """A velocity that carries noise to a chunk, by conditional flow matching along straight lines (Lipman et al. 2023).
 
     Acting begins from no noise at all instead of a draw: where there is one way that gives its mean, where there are several it
@@ -111,19 +128,14 @@ class FlowHead(nn.Module):
         errors = (velocity - (ends - starts)).square().unflatten(-1, (self.horizon, self.action))
         return masked_mean(errors, is_pad.repeat(self.SAMPLES, 1))
 
-    def mode(self, out: dict[str, Tensor]) -> Tensor:
-        """The chunk `(B, T, A)` that no noise leads to."""
+    def candidates(self, out: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The chunk that no noise leads to, `(B, 1)` and `(B, 1, T, A)`."""
         features = out["features"]
         chunk = torch.zeros(len(features), self.horizon * self.action)
         for step in range(self.STEPS):
             time = torch.full((len(features), 1), step / self.STEPS)
             chunk = chunk + self._velocity(features, chunk, time) / self.STEPS
-        return chunk.unflatten(-1, (self.horizon, self.action))
-
-    def candidates(self, out: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Log probabilities `(B, 1)` and chunks `(B, 1, T, A)`: the mode alone."""
-        chunk = self.mode(out)
-        return torch.zeros_like(chunk[:, 0, :1]), chunk[:, None]
+        return _only(chunk.unflatten(-1, (self.horizon, self.action)))
 
     def _velocity(self, features: Tensor, chunk: Tensor, time: Tensor) -> Tensor:
         angles = time * self.frequencies
@@ -132,7 +144,7 @@ class FlowHead(nn.Module):
         return velocity
 
 
-def make_head(kind: str, features: int, horizon: int, action: int, components: int) -> L1Head | MixtureHead | FlowHead:
+def make_head(kind: str, features: int, horizon: int, action: int, components: int) -> ChunkHead:
     """The head called `kind`, "l1", "mixture" or "flow"."""
     if kind == "l1":
         return L1Head(features, horizon, action)

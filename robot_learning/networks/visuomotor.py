@@ -110,5 +110,4 @@ class VisuomotorNetwork(nn.Module):
 
     def candidates(self, out: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Log probabilities `(B, K)` and chunks `(B, K, T, A)` of all that it could do; K is 1 but for a mixture."""
-        found: tuple[Tensor, Tensor] = self.head.candidates(out)
-        return found
+        return self.head.candidates(out)

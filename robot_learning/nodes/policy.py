@@ -21,7 +21,7 @@ from std_msgs.msg import String
 
 from robot_learning.contract import STATE
 from robot_learning.control.retries import Retries
-from robot_learning.data.frames import Frame, FrameAssembler
+from robot_learning.data.frames import Frame, FrameAssembler, lasting
 from robot_learning.data.messages import STAMPED, MessageFault, header_stamp
 from robot_learning.data.recording import HOLD
 from robot_learning.errors import UserError
@@ -305,7 +305,7 @@ class PolicyNode(RobotNode[Config]):
         """No action from what is stale, missing or malformed: the gate holds. Said once for each set of troubled streams."""
         self.count("unusable_frames")
         self._interrupted = True
-        troubled = tuple(problem.split(",")[0] for problem in frame.problems)  # what follows holds changing numbers
+        troubled = lasting(frame.problems)
         if troubled != self._complaint:
             self._complaint = troubled
             self._report(ERROR, "no action: " + "; ".join(frame.problems))

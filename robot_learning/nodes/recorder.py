@@ -32,6 +32,7 @@ from robot_learning.data.episode_recorder import (
     RecorderError,
     recorded_topics,
 )
+from robot_learning.data.frames import lasting
 from robot_learning.data.messages import decode, encode
 from robot_learning.data.recording import ACTION_TOPICS, GATE_STATE, SMALL_TOPICS, STRING, SUCCESS, TASK
 from robot_learning.envs.observation import environment_state_stream
@@ -323,7 +324,7 @@ class Recorder(RobotNode[Config]):
         if recorder.state == PAUSED:
             return OK, f"paused in episode {episode}"
         if recorder.state == RECORDING:
-            wrong = [problem.split(",")[0] for problem in recorder.recording.problems]
+            wrong = list(lasting(recorder.recording.problems))
             if recorder.is_waiting:
                 wrong = ["no action from the safety gate yet"]
             return (

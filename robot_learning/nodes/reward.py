@@ -20,6 +20,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float32, String
 
+from robot_learning.data.frames import lasting
 from robot_learning.errors import UserError
 from robot_learning.nodes.base import (
     ERROR,
@@ -268,7 +269,7 @@ class RewardNode(RobotNode[Config]):
     def _complain(self, problems: tuple[str, ...]) -> None:
         """No verdict on what is stale, missing or malformed. Said once for each set of troubled streams."""
         self._verdict.lose_sight()
-        troubled = tuple(problem.split(",")[0] for problem in problems)  # what follows holds changing numbers
+        troubled = lasting(problems)
         if troubled != self._complaint:
             self._complaint = troubled
             self._report(ERROR, "no verdict: " + "; ".join(problems))

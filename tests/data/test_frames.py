@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from robot_learning.contract import ENVIRONMENT_STATE, IMAGE_PREFIX, STATE, Contract, ContractError
-from robot_learning.data.frames import FrameAssembler
+from robot_learning.data.frames import FrameAssembler, lasting
 from robot_learning.envs.observation import environment_state_stream
 
 from . import ros_messages
@@ -172,3 +172,11 @@ def test_two_streams_on_one_topic_are_refused() -> None:
     contract = Contract.load("ur5e_2f85")
     with pytest.raises(ContractError, match="share the topic 'front/image_raw'"):
         FrameAssembler(contract.with_stream(IMAGE_PREFIX + "copy", contract.observation[FRONT]))
+
+
+def test_what_lasts_of_problems_is_the_same_while_their_numbers_change(assembler: FrameAssembler) -> None:
+    feed(assembler, T)
+    first, later = assembler.frame(T + 20 * SECOND), assembler.frame(T + 21 * SECOND)
+    assert first.problems != later.problems
+    assert lasting(first.problems) == lasting(later.problems)
+    assert "joint_states: stale" in lasting(first.problems)

@@ -186,6 +186,23 @@ def test_it_acts_and_explores_as_the_policy_does_in_process(graph, start, checkp
     assert not node.counts.get("late_ticks") and not node.counts.get("dropped_ticks")
 
 
+def test_it_keeps_its_way_from_tick_to_tick(graph, start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of two ways is a little more probable until it has acted, the other from then on."""
+    way, robots = torch.arange(1.0, 5.0)[:, None].expand(4, 5), list[Robot]()  # sums of actions
+
+    def candidates(*_: object) -> tuple[torch.Tensor, torch.Tensor]:
+        acted = any(robot.actions for robot in robots)
+        return torch.tensor([[-0.1, 0.1] if acted else [0.1, -0.1]]), torch.stack([way, -way])[None]
+
+    monkeypatch.setattr(VisuomotorNetwork, "candidates", candidates)
+    robot, node = start()
+    robots.append(robot)
+    graph.until(lambda: len(robot.actions) >= 5, "five actions")
+    forth, back = (node._policy.normalizer.restore("action", sign * way.numpy())[0] for sign in (1, -1))
+    for action in robot.actions:
+        assert np.linalg.norm(action.position - forth) < np.linalg.norm(action.position - back)
+
+
 def test_an_attempt_that_takes_too_long_is_given_up_and_begun_anew(
     graph, start, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

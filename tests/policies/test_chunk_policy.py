@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from robot_learning.policies import (
     Checkpoint,
@@ -106,3 +107,22 @@ def test_reset_forgets_the_episode(policy: ChunkPolicy, observation: dict[str, n
 def test_tasks_act_differently(policy: ChunkPolicy, observation: dict[str, np.ndarray]) -> None:
     chunks = [policy.predict_chunk(observation, task) for task in policy.tasks]
     assert not np.allclose(*chunks)
+
+
+def test_it_goes_on_with_its_way_until_a_reset(policy: ChunkPolicy, observation: dict[str, np.ndarray]) -> None:
+    """One of two ways is a little more probable at first, the other from then on."""
+    way = torch.arange(1.0, 5.0)[:, None].expand(4, 5)  # sums of actions
+    probable = iter([0.6, 0.4, 0.4, 0.4])
+    policy.network.candidates = lambda _: (
+        torch.tensor([[p := next(probable), 1 - p]]).log(),
+        torch.stack([way, -way])[None],
+    )
+    first, then, alone = (
+        policy.plan(observation, OPEN, 0),
+        policy.plan(observation, OPEN, 1),
+        policy.plan(observation, OPEN),
+    )
+    policy.reset()
+    assert np.array_equal(then, first)
+    assert not np.array_equal(alone, first)
+    assert np.array_equal(policy.plan(observation, OPEN, 2), alone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,10 +75,15 @@ def open_source(source: str, wish: Wish, loop: bool = True) -> Source:
 def _phase(source: str) -> float | None:
     """The seconds in `test@SECONDS`; None: wherever it happens to begin."""
     _, at, seconds = source.partition("@")
+    if not at:
+        return None
     try:
-        return float(seconds) if at else None
+        phase = float(seconds)
     except ValueError:
-        raise SourceError(f"source {source!r}: after test@ comes a number of seconds, such as test@0.008") from None
+        phase = math.nan
+    if not math.isfinite(phase):
+        raise SourceError(f"source {source!r}: after test@ comes a number of seconds, such as test@0.008")
+    return phase
 
 
 class LiveSource:

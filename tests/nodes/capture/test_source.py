@@ -128,6 +128,7 @@ def test_a_pace_with_a_phase_begins_there_in_the_clock_s_period(phase):
     assert (pace._next - phase) / 0.05 == pytest.approx(round((pace._next - phase) / 0.05), abs=1e-4)
 
 
-def test_a_phase_that_is_no_number_is_refused():
-    with pytest.raises(SourceError, match=r"test@soon.*test@0\.008"):
-        open_source("test@soon", Wish())
+@pytest.mark.parametrize("source", ["test@soon", "test@nan", "test@inf"])
+def test_a_phase_that_is_no_number_is_refused(source):
+    with pytest.raises(SourceError, match=rf"{source}.*test@0\.008"):
+        open_source(source, Wish())
