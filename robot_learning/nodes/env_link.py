@@ -26,6 +26,7 @@ from robot_learning.nodes.base import SECOND, latched, ns_to_stamp, reliable, se
 from robot_learning.nodes.message_types import message_type
 from robot_learning.nodes.running import make_executor
 from robot_learning.nodes.service_calls import AGAIN, TriggerCaller
+from robot_learning.nodes.shared_memory import sparing_dead_ports
 
 SOURCE, HOLD = "env", "hold"
 EPISODE_PATIENCE = 2.0  # [s, wall]
@@ -60,12 +61,9 @@ class EnvLink:
         self._news = threading.Condition()
         self._context = rclpy.Context()
         self._context.init()
-        self._node = Node(
-            "ros_env",
-            context=self._context,
-            namespace=namespace,
-            parameter_overrides=[Parameter("use_sim_time", value=use_sim_time)],
-        )
+        simulated = [Parameter("use_sim_time", value=use_sim_time)]
+        with sparing_dead_ports():
+            self._node = Node("ros_env", context=self._context, namespace=namespace, parameter_overrides=simulated)
         self._subscribe(use_sim_time)
         self._actions = self._node.create_publisher(JointState, f"{SOURCE}/action", reliable(1))
         self._tasks = self._node.create_publisher(String, "task", latched())

@@ -15,6 +15,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from robot_learning.nodes.base import reliable
+from robot_learning.nodes.shared_memory import sparing_dead_ports
 
 LEVELS = {b"\x00": "OK", b"\x01": "WARN", b"\x02": "ERROR", b"\x03": "STALE"}
 SILENT = 3.0  # a node whose reports, 1 Hz, stop for so long is shown as silent [s]
@@ -72,7 +73,8 @@ def listener(
     context.init()
     clock = ["--ros-args", "-r", "/clock:=clock"] if namespace else []
     simulated = [Parameter("use_sim_time", value=use_sim_time)]
-    node = Node(name, namespace=namespace, context=context, cli_args=clock, parameter_overrides=simulated)
+    with sparing_dead_ports():
+        node = Node(name, namespace=namespace, context=context, cli_args=clock, parameter_overrides=simulated)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
 

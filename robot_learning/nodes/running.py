@@ -15,6 +15,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from robot_learning.errors import UserError
 from robot_learning.nodes.base import RobotNode
+from robot_learning.nodes.shared_memory import sparing_dead_ports
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SIGNAL_CHECK = 0.05  # [s]
@@ -45,10 +46,11 @@ def run(make: Callable[[], RobotNode[Any]], args: list[str] | None = None) -> in
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: stop.set())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # `robot-learning up` holds them back until here
-    rclpy.init(args=args if args is not None else sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     try:
         try:
-            node = make()
+            with sparing_dead_ports():
+                rclpy.init(args=args if args is not None else sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+                node = make()
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2

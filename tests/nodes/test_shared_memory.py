@@ -1,10 +1,13 @@
 """Segments of dead processes are removed, those of living ones are not."""
 
 import fcntl
+import mmap
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from robot_learning.nodes.shared_memory import FOLDER, remove_abandoned
+from robot_learning.nodes.shared_memory import FOLDER, remove_abandoned, sparing_dead_ports
 
 
 def make(folder: Path, name: str) -> Path:
@@ -64,3 +67,71 @@ def test_a_killed_node_leaves_segments_that_can_be_told_from_a_living_ones(graph
     left = {path.name for path in seen.glob("*_el")}
     assert living and doomed and not {path.name for path in doomed} & left
     assert {path.name for path in living} <= left
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[None]:
+    """As a process that writes to a port has it."""
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0):
+        yield
+
+
+def is_locked(path: Path) -> bool:
+    with path.with_name(f"{path.name}_el").open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_a_dead_port_to_which_somebody_writes_is_locked_while_it_lasts(tmp_path: Path) -> None:
+    port = make(tmp_path, "fastdds_port7411")
+    with mapped(port):
+        with sparing_dead_ports(tmp_path) as first, sparing_dead_ports(tmp_path) as second:
+            assert first == second == {"fastdds_port7411"}
+            assert is_locked(port)
+        assert not is_locked(port)
+
+
+def test_a_dead_port_to_which_nobody_writes_may_be_taken(tmp_path: Path) -> None:
+    port = make(tmp_path, "fastdds_port7411")
+    with sparing_dead_ports(tmp_path) as spared:
+        assert not spared and not is_locked(port)
+
+
+def test_the_port_of_a_living_process_is_not_touched(tmp_path: Path) -> None:
+    port = make(tmp_path, "fastdds_port7411")
+    with mapped(port), (tmp_path / "fastdds_port7411_el").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with sparing_dead_ports(tmp_path) as spared:
+            assert not spared
+
+
+def test_a_port_that_was_made_anew_is_not_the_one_that_others_still_have(tmp_path: Path) -> None:
+    port = make(tmp_path, "fastdds_port7411")
+    with mapped(port):
+        port.unlink()
+        port.write_bytes(bytes(8192))
+        with sparing_dead_ports(tmp_path) as spared:
+            assert not spared
+
+
+def ports_of(pid: int) -> set[str]:
+    """The lock files of the ports at which a process listens."""
+    held = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
+    return {path for path in held if path.startswith(f"{FOLDER}/fastdds_port") and path.endswith("_el")}
+
+
+def test_a_node_that_is_started_again_does_not_listen_where_the_killed_one_did(graph) -> None:
+    """With the Fast DDS that is installed: somebody who wrote to the dead one is still there."""
+    node = graph.node()
+    process = graph.start("safety_gate")
+    graph.until(lambda: "safety_gate" in node.get_node_names(), "the gate")
+    graph.until(lambda: node.get_publishers_info_by_topic("/safety_gate/state"), "what it publishes")
+    before = ports_of(process.pid)
+    graph.kill(process)
+    again = graph.start("safety_gate")
+    graph.until(lambda: again.log.read_text(), "the gate's first word")
+    assert before and ports_of(again.pid)
+    assert not before & ports_of(again.pid)
