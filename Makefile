@@ -1,5 +1,5 @@
 # make demo    the main job: demonstrations -> dataset -> training -> evaluation -> runs/demo/report.html; resumes where it stopped
-# make test    the test-suite
+# make test    the test-suite; TESTS="tests/data -k frames" for some of it
 # make lint    ruff and mypy
 # make venv    only install, into .venv (PYTHON=python3.12 chooses the interpreter)
 # make clean   remove .venv, builds and caches; runs/ and datasets/ stay
@@ -11,6 +11,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 EXTRAS ?= dev,convert,ros,vision,vlm
 DEMO_ARGS ?=
+TESTS ?=
 TEST_ARGS ?=
 
 # Another interpreter than the one .venv was made with means a new .venv.
@@ -26,8 +27,16 @@ help:
 demo: $(STAMP)
 	@$(BIN)/robot-learning demo $(DEMO_ARGS)
 
+# The nodes' tests have whole graphs in real time, so nothing else runs beside them; all others, two at a time.
 test: $(STAMP)
-	@$(BIN)/python -m pytest $(TEST_ARGS)
+ifneq ($(TESTS),)
+	@$(BIN)/python -m pytest $(TESTS) $(TEST_ARGS)
+else
+	@failed=0; \
+	$(BIN)/python -m pytest --ignore tests/nodes --numprocesses 2 --dist loadfile $(TEST_ARGS) || failed=1; \
+	$(BIN)/python -m pytest tests/nodes $(TEST_ARGS) || failed=1; \
+	exit $$failed
+endif
 
 lint: $(STAMP)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy robot_learning

@@ -75,6 +75,7 @@ extras_require = {
         "mypy>=1.13,<3",
         "pytest>=8,<10",
         "pytest-timeout>=2.3,<3",
+        "pytest-xdist>=3.6,<4",
         "ruff>=0.12,<0.18",
         "types-PyYAML>=6.0.12,<7",
     ],

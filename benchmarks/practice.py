@@ -70,12 +70,11 @@ VARIANTS = {
     **dict.fromkeys(RL, Autonomy(reset_free=True, reward="reward")),
 }
 DATA_SEED, TEST_SEED, FURNITURE = 30_000, 950_000, 700
-GENERAL, GENERAL_STEPS = "general", 60_000  # the generalist's run, and gradient steps
+GENERAL_STEPS = 60_000  # gradient steps of the generalist
 RECOVER = {"sweep_object": ("open_drawer",), "put_into_shelf": ("open_sliding",)}  # when it gets nowhere
 JUDGED = 9000  # frames that a reward model learns from
 CLONE_STEPS, ROUND_STEPS = 1000, 1000  # of a clone that goes on from it, before and in practice
-NETWORK: dict[str, Any] = {"dropout": 0.1, "head": "flow", "blending": Blending(decay=1.0)}
-"""Of the generalist and of what goes on from it."""
+DROPOUT, DECAY = 0.1, {"flow": 1.0}  # of the generalist and of what goes on from it; weights of older chunks by head
 AT_THE_DESK: dict[str, Any] = {"prior_share": 0.75, "learning_rate": 3e-4}
 RESULT = "result.json"
 LIMIT = 150  # ticks of an episode of practice at most; most end before, when an attempt has had its time
@@ -94,15 +93,27 @@ class Job:
     marks: int
     episodes: int
     size: int
+    head: str
+    general_steps: int
 
     @property
     def name(self) -> str:
         """Of its folder."""
         return f"{self.pair[0]}-{self.seed}-{self.variant}"
 
+    @property
+    def general(self) -> str:
+        """Folder of the generalist that it goes on from."""
+        return f"general-{self.head}-{self.general_steps}"
+
+    def network(self) -> dict[str, Any]:
+        """Settings of the generalist's network, and of those that go on from it."""
+        blending = Blending(decay=DECAY[self.head]) if self.head in DECAY else Blending()
+        return {"dropout": DROPOUT, "head": self.head, "blending": blending}
+
     def facts(self) -> dict[str, Any]:
         """What must be equal for results to belong together."""
-        amounts = [*AMOUNTS, JUDGED, GENERAL_STEPS, CLONE_STEPS, ROUND_STEPS, ROUND]
+        amounts = [*AMOUNTS, JUDGED, CLONE_STEPS, ROUND_STEPS, ROUND]
         recipe = [
             *amounts,
             "begins as demonstrations do",
@@ -111,7 +122,6 @@ class Job:
             "unwinds its wrist",
             "short attempts, without noise; one task's failures",
             "practice among prior data, three quarters of a batch",
-            "flow matching",
             *RECOVER.get(self.pair[0], ()),
         ]
         return {**vars(self), "pair": list(self.pair), "desk": self.furniture, "recipe": recipe}
@@ -158,24 +168,39 @@ def begin(job: Job, folder: Path, root: Path) -> tuple[Path, Path]:
     train(replace(alone, bc=replace(alone.bc, encoder="frozen")), resume=True)
     if job.variant == "no_prior":
         return folder / "bc", folder / "bc"
-    prior, start = tuple(map(str, beside)), str(root / GENERAL)
-    clone = replace(alone, run=str(folder / "clone"), steps=CLONE_STEPS, prior=prior, start=start)
-    train(replace(clone, bc=replace(clone.bc, **NETWORK, **AT_THE_DESK)), resume=True)
-    return folder / "bc", folder / "clone"
+    prior, start, run = tuple(map(str, beside)), str(root / job.general), folder / f"clone-{job.general}"
+    clone = replace(alone, run=str(run), steps=CLONE_STEPS, prior=prior, start=start)
+    train(replace(clone, bc=replace(clone.bc, **job.network(), **AT_THE_DESK)), resume=True)
+    return folder / "bc", run
 
 
-def generalist(root: Path) -> None:
+def generalist(job: Job, root: Path) -> None:
     """Clone all that succeeded in the prior data, once for all jobs."""
     prior = tuple(map(str, for_all(root)))
-    config = TrainConfig(prior=prior, run=str(root / GENERAL), steps=GENERAL_STEPS, threads=1)
-    train(replace(config, bc=replace(config.bc, **NETWORK)), resume=True)
+    config = TrainConfig(prior=prior, run=str(root / job.general), steps=job.general_steps, threads=1)
+    train(replace(config, bc=replace(config.bc, **job.network())), resume=True)
+
+
+def finished(job: Job, root: Path) -> dict[str, Any]:
+    """The result of a job that has ended; empty while it has not.
+
+    Raises:
+        SystemExit: it was measured with other settings.
+    """
+    known = root / job.name / RESULT
+    if not known.exists():
+        return {}
+    result: dict[str, Any] = json.loads(known.read_text())
+    wanted = json.loads(json.dumps(job.facts()))
+    if other := [key for key, value in wanted.items() if result["job"].get(key) != value]:
+        sys.exit(f"{known} was measured with other settings ({', '.join(other)}); take another --run, or remove it")
+    return result
 
 
 def work(job: Job, root: Path) -> None:
     """Practise and evaluate; the result is written last."""
     folder, basis = root / job.name, root / job.basis
-    known = folder / RESULT
-    if known.exists():
+    if finished(job, root):
         return
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log.txt").open("a") as log, contextlib.redirect_stderr(log), contextlib.redirect_stdout(log):
@@ -203,15 +228,15 @@ def work(job: Job, root: Path) -> None:
         for step in range(0, job.steps + 1, every):
             result["points"].append(evaluated(job, policies[step], step))
         result["cpu_seconds"] = time.process_time() - began
-    partial = known.with_suffix(".tmp")
+    partial = (folder / RESULT).with_suffix(".tmp")
     partial.write_text(json.dumps(result))
-    os.replace(partial, known)
+    os.replace(partial, folder / RESULT)
 
 
 def imitate_itself(job: Job, clone: Path, run: Path, autonomy: Autonomy) -> dict[int, Path]:
     """Practise on from the clone; policies by steps of practice."""
     config = from_clone(clone, str(run), job.steps)
-    steps, start = (ALONE_STEPS, "") if job.variant == "no_prior" else (ROUND_STEPS, str(run.parents[1] / GENERAL))
+    steps, start = (ALONE_STEPS, "") if job.variant == "no_prior" else (ROUND_STEPS, str(run.parents[1] / job.general))
     settings = replace(
         config.settings, round_steps=ROUND, gradient_steps=steps, most_gradient_steps=steps, noisy_share=0.0
     )
@@ -284,6 +309,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--marks", type=int, default=3, help="times at which it is evaluated, the end among them")
     parser.add_argument("--episodes", type=int, default=50, help="of each task, at each mark")
     parser.add_argument("--size", type=int, default=96, help="height and width of the pictures [pixel]")
+    parser.add_argument("--head", default="flow", choices=["flow", "mixture", "l1"], help="of all but BC")
+    parser.add_argument("--general-steps", type=int, default=GENERAL_STEPS, help="gradient steps of the generalist")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--run", type=Path, default=Path("runs/practice_benchmark"))
     parser.add_argument("--report", action="store_true", help="measure nothing, report what there is")
@@ -306,7 +333,7 @@ def main() -> None:
         )
     pairs = [pair for pair in PAIRS if pair[0] in args.pairs]
     jobs = [
-        Job(pair, seed, variant, args.steps, args.marks, args.episodes, args.size)
+        Job(pair, seed, variant, args.steps, args.marks, args.episodes, args.size, args.head, args.general_steps)
         for seed in args.seeds
         for variant in args.variants
         for pair in pairs
@@ -316,8 +343,7 @@ def main() -> None:
     if not args.report:
         go([job for job in jobs if not known.get(job.name)], args.run, args.processes)
     for job in jobs:
-        if (path := args.run / job.name / RESULT).exists():
-            known[job.name] = json.loads(path.read_text())
+        known[job.name] = finished(job, args.run) or known.get(job.name, {})
     found = {name: result for name, result in known.items() if result}
     if not found:
         sys.exit(f"{args.run} has no finished job yet")
@@ -341,7 +367,7 @@ def go(jobs: list[Job], root: Path, processes: int) -> None:
     with ProcessPoolExecutor(processes, context) as pool:
         for future in as_completed(list(collect(root, jobs[0].size, pool))):
             future.result()
-        pool.submit(generalist, root).result()
+        pool.submit(generalist, jobs[0], root).result()
         futures = {pool.submit(_chain, chain, root): name for name, chain in chains.items()}
         for done, future in enumerate(as_completed(futures), 1):
             future.result()
