@@ -15,7 +15,7 @@ pytest.importorskip("launch_ros", reason="ros2 launch is not installed here: it 
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, GroupAction, OpaqueFunction
 from launch_ros.actions import Node, PushRosNamespace
 
-from launch import LaunchContext, LaunchDescription, LaunchService
+from launch import LaunchContext, LaunchService
 from robot_learning.nodes import launching
 from robot_learning.nodes.graphs import GRAPHS, Argument, Graph, Process
 from robot_learning.nodes.launching import description
@@ -69,46 +69,49 @@ def test_a_namespace_is_pushed_once_and_only_if_given() -> None:
     assert not any(isinstance(entity, PushRosNamespace) for entity in group("sim"))
 
 
-def test_a_required_node_that_ends_shuts_everything_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here the gate ends at once, for its contract is none; the simulated robot must be stopped with it."""
-    service = LaunchService()
-    monkeypatch.setenv("ROS_LOG_DIR", os.environ.get("ROS_LOG_DIR", "/tmp"))
-    from launch.actions import SetLaunchConfiguration
-
-    graph = description("sim")
-    service.include_launch_description(
-        LaunchDescription([SetLaunchConfiguration("contract", "no_such_robot"), *graph.entities])
+def launch_programs(monkeypatch: pytest.MonkeyPatch, programs: dict[str, str], nodes: list[Process], *args: str) -> int:
+    """Launch a graph whose nodes are plain programs; the exit code when it ends by itself."""
+    monkeypatch.setattr(
+        launching, "_node", lambda p: ExecuteProcess(cmd=[sys.executable, "-c", programs[p.name], *args])
     )
-    watchdog = threading.Timer(120, lambda: service.shutdown())
+    graph = Graph("tiny", "Two programs", (Argument("namespace", "None"),), lambda _: nodes)
+    monkeypatch.setitem(GRAPHS, "tiny", graph)
+    service = LaunchService()
+    service.include_launch_description(description("tiny"))
+    watchdog = threading.Timer(60, lambda: service.shutdown())
     watchdog.start()
     try:
-        service.run()
+        code: int = service.run()
         assert watchdog.is_alive(), "nothing shut the graph down"
     finally:
         watchdog.cancel()
+    return code
+
+
+def test_a_required_node_that_ends_shuts_everything_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The gate ends as soon as the robot runs, which would do so for ever: it is told to stop."""
+    log = tmp_path / "log"
+    gate = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.02)"
+    robot = (
+        "import signal, sys, time\n"
+        "log = open(sys.argv[1], 'a', buffering=1)\n"
+        "def stop(*_):\n    log.write(' stopped')\n    sys.exit()\n"
+        "signal.signal(signal.SIGINT, stop)\n"
+        "log.write('running')\n"
+        "while True: time.sleep(1)"
+    )
+    nodes = [Process("gate", "gate", required=True), Process("robot", "robot")]
+    launch_programs(monkeypatch, {"gate": gate, "robot": robot}, nodes, str(log))
+    assert log.read_text() == "running stopped"
 
 
 def test_a_node_that_dies_is_started_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The node is a plain program here: its third start ends the graph's required one."""
     starts, program = tmp_path / "starts", "import sys; open(sys.argv[1], 'a').write('x'); sys.exit(3)"
     gate = f"import os, time\nwhile not os.path.exists({str(starts)!r}) or os.path.getsize({str(starts)!r}) < 3: time.sleep(0.02)"
-    programs = {"gate": gate, "policy": program}
-    monkeypatch.setattr(
-        launching, "_node", lambda p: ExecuteProcess(cmd=[sys.executable, "-c", programs[p.name], str(starts)])
-    )
-    monkeypatch.setattr(launching, "Respawns", lambda: Respawns(shortest=0.02))
     nodes = [Process("gate", "gate", required=True), Process("policy", "policy", respawn=True)]
-    monkeypatch.setitem(
-        GRAPHS, "tiny", Graph("tiny", "Two programs", (Argument("namespace", "None"),), lambda _: nodes)
-    )
-    service = LaunchService()
-    service.include_launch_description(description("tiny"))
-    watchdog = threading.Timer(60, lambda: service.shutdown())
-    watchdog.start()
-    try:
-        assert service.run() == 0 and watchdog.is_alive()
-    finally:
-        watchdog.cancel()
+    monkeypatch.setattr(launching, "Respawns", lambda: Respawns(shortest=0.02))
+    assert launch_programs(monkeypatch, {"gate": gate, "policy": program}, nodes, str(starts)) == 0
     assert starts.read_text().startswith("xxx")
 
 
