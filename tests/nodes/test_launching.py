@@ -88,10 +88,13 @@ def launch_programs(monkeypatch: pytest.MonkeyPatch, programs: dict[str, str], n
     return code
 
 
-def test_a_required_node_that_ends_shuts_everything_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_required_node_that_ends_shuts_everything_down(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int
+) -> None:
     """The gate ends as soon as the robot runs, which would do so for ever: it is told to stop."""
     log = tmp_path / "log"
-    gate = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.02)"
+    gate = f"import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.02)\nsys.exit({code})"
     robot = (
         "import signal, sys, time\n"
         "log = open(sys.argv[1], 'a', buffering=1)\n"
