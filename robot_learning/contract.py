@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -327,6 +328,24 @@ def _validate(contract: Contract, where: str) -> None:
     ):
         if not low <= home <= high:
             raise ContractError(f"{where}: joints: {joint}: home {home} is outside its limits [{low}, {high}]")
+        if not math.isfinite(high - low):
+            raise ContractError(f"{where}: joints: {joint}: expected finite limits, found [{low}, {high}]")
+        if not 0.0 <= 2 * contract.joints.margin < high - low:
+            raise ContractError(
+                f"{where}: joints: {joint}: margin {contract.joints.margin} from both ends of [{low}, {high}] leaves no way"
+            )
+    for joint, velocity in zip(contract.joints.names, contract.joints.velocity, strict=True):
+        if not 0.0 < velocity < math.inf:
+            raise ContractError(
+                f"{where}: joints: {joint}: velocity: expected a number above 0 [rad/s], found {velocity}"
+            )
+    if contract.gripper.open == contract.gripper.closed or not math.isfinite(
+        contract.gripper.open - contract.gripper.closed
+    ):
+        raise ContractError(
+            f"{where}: gripper: open and closed: expected two different positions, "
+            f"found {contract.gripper.open} and {contract.gripper.closed}"
+        )
     if len(contract.workspace.lower) != 3 or len(contract.workspace.upper) != 3:
         raise ContractError(f"{where}: workspace: lower and upper need 3 numbers each")
     for axis, low, high in zip("xyz", contract.workspace.lower, contract.workspace.upper, strict=True):
@@ -335,6 +354,9 @@ def _validate(contract: Contract, where: str) -> None:
     act = contract.action
     if not len(act.names) == len(act.units) == len(act.scale):
         raise ContractError(f"{where}: action: {len(act.names)} names, {len(act.units)} units, {len(act.scale)} scales")
+    for name, scale in zip(act.names, act.scale, strict=True):
+        if not (math.isfinite(scale) and scale):
+            raise ContractError(f"{where}: action: {name}: scale: expected a finite number other than 0, found {scale}")
     if act.type and act.type not in COMMAND_TYPES:
         raise ContractError(f"{where}: action: type {act.type!r} is not one of {list(COMMAND_TYPES)}")
     if contract.gripper.type != FLOAT64_ARRAY:
@@ -342,7 +364,7 @@ def _validate(contract: Contract, where: str) -> None:
     state = contract.observation.get(STATE)
     if state is not None and state.type not in ("", JOINT_STATE):
         raise ContractError(f"{where}: {STATE}: type is {JOINT_STATE}, found {state.type!r}")
-    if contract.rate <= 0:
+    if not 0.0 < contract.rate < math.inf:
         raise ContractError(f"{where}: rate must be positive, found {contract.rate}")
     if not contract.observation:
         raise ContractError(f"{where}: observation: at least one stream is needed")

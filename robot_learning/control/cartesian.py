@@ -29,6 +29,8 @@ MAX_LEAD = 0.05  # [m]
 MAX_YAW_LEAD = 0.4  # [rad]
 REACHED = 1e-3  # joints that miss the commanded pose by more than this [m] make it the pose they reach
 YAW_REACHED = 5e-3  # [rad]
+TILTED = 0.05  # a tool this far from pointing down was left so by others [rad] ...
+UPRIGHTING = 0.1  # ... and is brought upright with this share of the joints' speed at most
 OUTSIDE = 2e-3  # joints that take the tool further out of the workspace than this [m] are not commanded
 
 
@@ -78,6 +80,7 @@ class CartesianController:
         self.max_yaw_lead = max_yaw_lead
         self._scale = np.array(contract.action.scale)
         self._command: Command | None = None
+        self._tilted = False  # by others, before the last `reset`
 
     def reset(self, joints: ArrayLike, gripper: float) -> Command:
         """Start from the measured `joints` (J,) [rad] and `gripper` (0 open, 1 closed): they are the command now.
@@ -88,6 +91,7 @@ class CartesianController:
         measured = self._checked_joints(joints)
         closing = float(checked_vector([gripper], ("gripper",), "measured gripper")[0])
         pose = self.kinematics.forward(measured)
+        self._tilted = pose.tilt > TILTED
         self._command = Command(measured, min(max(closing, 0.0), 1.0), pose.position, pose.yaw)
         return self._command
 
@@ -99,13 +103,14 @@ class CartesianController:
         """
         return replace(self._last(), clamps=())
 
-    def step(self, action: ArrayLike, joints: ArrayLike, gripper: float) -> Command:
-        """The command for one control tick.
+    def step(self, action: ArrayLike, joints: ArrayLike, gripper: float, pace: float = 1.0) -> Command:
+        """The command for one control tick. A tilted tool is brought upright on the way, slowly.
 
         Args:
             action: (5,) in [-1, 1], times the contract's scale: dx dy dz [m] in base, dyaw [rad], gripper (share of its
                 travel, + closes).
             joints: measured (J,) [rad]; gripper: measured, 0 open to 1 closed.
+            pace: share of the joints' velocity limits that may be used, 0 (none) to 1.
 
         Raises:
             ActionError: an entry is NaN or infinite, or a shape is wrong. The command stays what it was.
@@ -118,7 +123,7 @@ class CartesianController:
         increment = clipped.value * self._scale
         position, yaw, pose_clamps = self._target(last, increment, measured)
         closing = min(max(last.gripper + float(increment[4]), 0.0), 1.0)
-        command = self._follow(last, position, yaw)
+        command = self._follow(last, position, yaw, pace)
         clamps = clipped.clamps + pose_clamps + command.clamps
         self._command = replace(command, gripper=closing, clamps=clamps)
         return self._command
@@ -132,11 +137,17 @@ class CartesianController:
         yaw, yaw_clamps = clamp_angle(wanted_yaw, tcp.yaw, self.max_yaw_lead, "lead yaw")
         return boxed.value, yaw, led.clamps + yaw_clamps + boxed.clamps
 
-    def _follow(self, last: Command, position: Array, yaw: float) -> Command:
+    def _follow(self, last: Command, position: Array, yaw: float, pace: float) -> Command:
         """Joint targets on the way to the pose, as far as their limits allow in one tick, and the pose they reach."""
-        if np.array_equal(position, last.target_position) and yaw == last.target_yaw:
+        if pace <= 0.0 or (np.array_equal(position, last.target_position) and yaw == last.target_yaw):
             return replace(last, clamps=())
-        limits, period = self.contract.joints, 1.0 / self.contract.rate
+        self._tilted = self._tilted and self.kinematics.forward(last.joints).tilt > TILTED
+        if self._tilted:
+            pace = min(pace, UPRIGHTING)
+        limits, period = (
+            self.contract.joints,
+            pace / self.contract.rate,
+        )  # so short that a joint's way at its limit is its share
         solved = clamp_joint_positions(self.kinematics.solve(position, yaw, last.joints), last.joints, limits)
         paced = clamp_joint_velocity(solved.value, last.joints, limits, period)
         if paced.clamps:  # shorten the step of the tool instead of the joints': the tool stays on its line, and upright

@@ -41,6 +41,11 @@ class Pose:
     yaw: float
 
     @property
+    def tilt(self) -> float:
+        """How far the tool is from pointing straight down [rad]."""
+        return math.acos(np.clip(-self.rotation[2, 2], -1.0, 1.0))
+
+    @property
     def quaternion(self) -> Array:
         """The rotation as a quaternion (4,) xyzw."""
         wxyz = np.empty(4)
@@ -70,7 +75,7 @@ class Kinematics:
             posture.set_target(np.array(contract.joints.home))
             self._tasks.append(posture)
         self._limit = mink.ConfigurationLimit(self.model, gain=1.0, min_distance_from_limits=contract.joints.margin)
-        tilt = math.acos(np.clip(-self.forward(contract.joints.home).rotation[2, 2], -1.0, 1.0))
+        tilt = self.forward(contract.joints.home).tilt
         if tilt > MAX_TILT:
             raise RobotModelError(
                 f"contract {contract.name!r}: at joints.home the z axis of the tcp_site must point straight down; "

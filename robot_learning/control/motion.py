@@ -13,6 +13,9 @@ from robot_learning.control.kinematics import Kinematics
 from robot_learning.control.rotations import Array, wrap_angle
 
 LOST = 1.2  # a robot further from its command than this many leads was moved by others, not held up by what it touches
+LOST_JOINT = (
+    0.6  # ... and so was one with a joint this far from its command [rad]: a whole turn leaves the tool in its place
+)
 OPEN = 0.1  # a gripper this open [0 open .. 1 closed] holds nothing, whatever was commanded before
 GRIPPER_AHEAD = 0.3  # ... if the command was this much more closed
 
@@ -53,12 +56,21 @@ class MotionControl:
         pose = self._controller.kinematics.forward(home)
         self._controller.kinematics.solve(pose.position + 0.01, pose.yaw, home)
 
-    def step(self, action: Array, joints: Array, gripper_position: float, resumed: bool, restart: bool) -> Motion:
+    def step(
+        self,
+        action: Array,
+        joints: Array,
+        gripper_position: float,
+        resumed: bool,
+        restart: bool,
+        pace: float = 1.0,
+    ) -> Motion:
         """Carry out `action` (A,) in [-1, 1].
 
         Args:
             joints: measured (J,) [rad]; gripper_position: measured [rad or m].
             resumed: the robot held before; restart: begin at the measured joints, wherever they are.
+            pace: share of the joints' velocity limits that may be used, 0 (none) to 1.
 
         Raises:
             ActionError: an entry or a measurement is NaN, infinite or of the wrong shape; nothing was commanded.
@@ -69,7 +81,7 @@ class MotionControl:
         if last is None or restart or opened or self._is_lost(last, joints):
             kept = gripper if last is None or opened else last.gripper  # measured, it would drop what it holds
             last, restarted = self._controller.reset(joints, kept), True
-        command = self._controller.step(action, joints, gripper)
+        command = self._controller.step(action, joints, gripper, pace)
         self._last = command
         return Motion(
             joints=command.joints,
@@ -84,7 +96,8 @@ class MotionControl:
         tcp = self._controller.kinematics.forward(joints)
         away = float(np.linalg.norm(tcp.position - last.target_position))
         turned = abs(wrap_angle(tcp.yaw - last.target_yaw))
-        return away > LOST * MAX_LEAD or turned > LOST * MAX_YAW_LEAD
+        bent = float(np.max(np.abs(joints - last.joints)))
+        return away > LOST * MAX_LEAD or turned > LOST * MAX_YAW_LEAD or bent > LOST_JOINT
 
     def _was_opened(self, last: Command, gripper: float) -> bool:
         return gripper < OPEN and last.gripper > OPEN + GRIPPER_AHEAD

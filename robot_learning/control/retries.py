@@ -92,8 +92,10 @@ class Retries:
             return f", attempt {self.attempt} took too long: going back"
         return f", attempt {self.attempt + 1}" if self.attempt else ""
 
-    def action(self, state: np.ndarray, task: str) -> np.ndarray | None:
+    def action(self, state: np.ndarray, task: str, held: bool = False) -> np.ndarray | None:
         """The action `(5,)` in [-1, 1] of the way back from `state`, observation.state `(n,)`; None: the policy shall act.
+
+        `held`: the robot did nothing of what it was last told, so this tick takes no attempt's time, nor that of the way back.
 
         From a pose that is not finite there is no way: the policy, which checks what it reads, says what is wrong.
         """
@@ -107,7 +109,7 @@ class Retries:
             self._ticks = 0
             x, y, z, turn = self.plan.starts[int(np.random.default_rng(self.attempt).integers(len(self.plan.starts)))]
             self._home = Home((x, y, z), turn, self._travel)
-        self._ticks += 1
+        self._ticks += not held
         if self._home is not None:
             action = self._home.action(position, yaw, self._scale, turned)
             if action is not None and self._ticks <= RETREAT_TICKS:

@@ -21,7 +21,7 @@ class LinearSetpoints:
         self._period = 1.0 / contract.rate
         self._start: Array | None = None
         self._goal: Array | None = None
-        self._began, self._span = 0, 1
+        self._began, self._span, self._share = 0, 1, 0.0
 
     @property
     def moving(self) -> bool:
@@ -42,7 +42,7 @@ class LinearSetpoints:
         goal = np.array(joints, dtype=float)
         needed = float(np.max(np.abs(goal - start) / self._velocity, initial=0.0))
         self._start, self._goal = start, goal
-        self._began, self._span = now, max(1, round(max(self._period, needed) * SECOND))
+        self._began, self._span, self._share = now, max(1, round(max(self._period, needed) * SECOND)), 0.0
 
     def at(self, now: int) -> Array:
         """The set-point (J,) [rad] at `now` [ns].
@@ -54,11 +54,13 @@ class LinearSetpoints:
             raise RuntimeError("LinearSetpoints: call restart(joints) with the measured joints first")
         if self._goal is None:
             return self._start
-        share = (now - self._began) / self._span
+        self._share = share = max(
+            self._share, (now - self._began) / self._span
+        )  # a clock that is set back leads nobody back
         if share >= 1.0:
             self._start, self._goal = self._goal, None
             return self._start
-        reached: Array = self._start + max(0.0, share) * (self._goal - self._start)
+        reached: Array = self._start + share * (self._goal - self._start)
         return reached
 
     def stop(self, now: int) -> None:

@@ -83,6 +83,8 @@ class JointWatch:
         self._problem, self._received, stamp = "", now, stamp or now
         if len(names) != len(positions):
             self._problem = f"joint_states has {len(names)} names and {len(positions)} positions"
+        elif twice := [name for name in self.names if list(names).count(name) > 1]:
+            self._problem = f"joint_states names {', '.join(twice)} more than once; do two drivers share the topic?"
         elif stamp - now > FUTURE * SECOND:
             self._problem = (
                 f"joint_states is stamped {(stamp - now) / SECOND:.1f} s ahead of the clock; "
@@ -123,6 +125,8 @@ class JointWatch:
         if missing:
             known = [*self._seen, *self._others]
             return Hold(f"joint_states lacks {missing}, which the contract names; it has {known}")
+        if self._received > now:
+            return Hold(f"the clock was set back by {(self._received - now) / SECOND:.2f} s", moved=True)
         oldest = min(self.names, key=lambda name: min(self._seen[name][:2]))
         if now - min(self._seen[oldest][:2]) > self.max_age * SECOND:
             what = "joint_states is"
@@ -160,6 +164,11 @@ class EmergencyStop:
         self._pressed = False
         self._vouched: bool | None = False
         self._heard: int | None = None
+        self._devices = 0
+
+    def devices(self, number: int) -> None:
+        """How many publish: a message does not say whose button it tells of, so that there must be one."""
+        self._devices = number
 
     def message(self, pressed: bool, wall: int) -> None:
         """The device says whether its button is down."""
@@ -191,6 +200,8 @@ class EmergencyStop:
         Raises:
             EstopError: the button is still down, or the device is not heard.
         """
+        if self._devices > 1:
+            raise EstopError(f"{self._devices} devices publish on estop: stop all but one, then reset")
         if self._pressed and self._heard is not None:
             raise EstopError("the e-stop is still pressed: release it first, then reset")
         if (self._required and self._heard is None) or self._is_silent(wall):
@@ -203,6 +214,11 @@ class EmergencyStop:
             self.press(f"the e-stop has been silent for more than {self._timeout:g} s")
         if self._latched:
             return Hold(f"{self._latched}; release it and call reset_estop", latched=True, moved=True)
+        if self._devices > 1:
+            return Hold(
+                f"{self._devices} devices publish on estop, and nothing tells whose button is down; join them into one",
+                moved=True,
+            )
         if self._vouched is None:
             return Hold("an e-stop has come, and the middleware does not yet vouch for it")
         if self._required and self._heard is None:

@@ -18,6 +18,7 @@ from std_srvs.srv import Trigger
 from robot_learning.contract import Contract
 from robot_learning.errors import UserError
 from robot_learning.nodes import parameters
+from robot_learning.nodes.system_clock import SystemClock
 
 OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
 FORWARD_JUMP = 1.0  # a clock that skips further than this was set or restarted [s]
@@ -87,6 +88,7 @@ class RobotNode(LifecycleNode, Generic[C]):
         self._level, self._message = OK, "starting"
         self._values: dict[str, object] = {}
         self._counts: dict[str, int] = {}
+        self._machine = SystemClock(FORWARD_JUMP)
         self._jump_handlers: list[Callable[[float], None]] = []
         self._heartbeat = self.create_publisher_plain(DiagnosticStatus, "~/status", reliable(5))
         self._diagnostics = self.create_publisher_plain(DiagnosticArray, "/diagnostics", reliable(10))
@@ -115,7 +117,9 @@ class RobotNode(LifecycleNode, Generic[C]):
 
     def _jumped(self, jump: Any) -> None:
         delta = jump["delta"] if isinstance(jump, dict) else jump.delta.nanoseconds
-        seconds = float(delta) / SECOND
+        self._clock_was_set(float(delta) / SECOND)
+
+    def _clock_was_set(self, seconds: float) -> None:
         self.get_logger().warning(f"the clock jumped by {seconds:+.3f} s")
         self.count("clock jumps")
         for handler in self._jump_handlers:
@@ -162,6 +166,9 @@ class RobotNode(LifecycleNode, Generic[C]):
         )
 
     def _beat(self) -> None:
+        shift = self._machine.shift()
+        if shift and not self.get_parameter("use_sim_time").value:
+            self._clock_was_set(shift)
         self._heartbeat.publish(self.status())
 
     def _diagnose(self) -> None:

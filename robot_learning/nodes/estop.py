@@ -22,7 +22,7 @@ class EstopListener:
     """Feeds an `EmergencyStop` from the topic `estop` (std_msgs/Bool, true: pressed).
 
     A device that repeats its state is watched by its messages. One that offers liveliness (a finite lease) may speak only
-    when its button moves: the middleware then says when it is gone.
+    when its button moves: the middleware then says when it is gone. With a second device the gate holds.
     """
 
     def __init__(self, node: LifecycleNode, stop: EmergencyStop) -> None:
@@ -37,6 +37,7 @@ class EstopListener:
     def poll(self) -> None:
         """Look at the graph: who is there, and who offers liveliness."""
         publishers = self._node.get_publishers_info_by_topic(TOPIC)
+        self._stop.devices(len(publishers))
         if not publishers:
             self._stop.vouch(False)
             self._stop.lost()

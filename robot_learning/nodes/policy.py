@@ -194,6 +194,7 @@ class PolicyNode(RobotNode[Config]):
         source, retries = message.header.frame_id, self._retries
         if retries is not None and source not in (self.get_name(), HOLD):
             retries.reset()  # where another, a person say, leaves the arm an attempt begins
+        self._held = source == HOLD
         self._interrupted = source != self.get_name() or (retries is not None and retries.is_retreating)
         self._gate_heard = time.monotonic()
 
@@ -237,13 +238,12 @@ class PolicyNode(RobotNode[Config]):
             self._retries.reset()
         self._epoch += 1
         self._explore = self.config.exploration(len(self.contract.action.names), self._epoch)
-        self._begun = self._waiting = False
+        self._begun = self._waiting = self._held = False
         self._interrupted = self._answered = True
         self._fresh: set[str] = set()
         self._ages: dict[str, float] = {}
         self._complaint: tuple[str, ...] = ()
-        self._at = 0
-        self._newest = 0
+        self._at = self._newest = 0
 
     def _say_waiting(self) -> None:
         assert self._policy is not None
@@ -287,7 +287,7 @@ class PolicyNode(RobotNode[Config]):
         self._complaint = ()
         if self._watch is not None:
             self._watch.look(frame.values)
-        back = self._retries.action(frame.values[STATE], self._task) if self._retries is not None else None
+        back = self._retries.action(frame.values[STATE], self._task, self._held) if self._retries is not None else None
         if back is not None:
             self._interrupted = True
             self._publish(back)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import traceback
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
@@ -14,7 +15,6 @@ from rcl_interfaces.msg import SetParametersResult
 from sensor_msgs.msg import JointState
 
 from robot_learning.contract import STATE
-from robot_learning.control.limits import ActionError
 from robot_learning.control.motion import Motion, MotionControl
 from robot_learning.control.safety import Decision, Safety, SafetyError, SafetyLimits, State, require_speed_scale
 from robot_learning.control.setpoints import LinearSetpoints
@@ -148,10 +148,19 @@ class SafetyGate(RobotNode[Config]):
         measured = self._safety.joints.joints
         try:
             motion = self._control.step(
-                decision.action, measured, self._safety.joints.gripper, decision.resumed, decision.restart
+                decision.action,
+                measured,
+                self._safety.joints.gripper,
+                decision.resumed,
+                decision.restart,
+                self._safety.speed_scale,
             )
-        except (ActionError, np.linalg.LinAlgError) as error:
+        except Exception as error:  # whatever a solver may raise: the robot holds, and it is said why
+            self.get_logger().error(traceback.format_exc())
             self._safety.stop(f"the controller failed: {error}", now)
+            return None
+        if not np.isfinite([*motion.joints, motion.gripper, *motion.sent]).all():
+            self._safety.stop(f"the controller failed: it wants {motion.joints}, gripper {motion.gripper}", now)
             return None
         if self._setpoints is None:
             self._controllers.arm(motion.joints)
@@ -217,6 +226,8 @@ class SafetyGate(RobotNode[Config]):
         return "reset: the next action is carried out"
 
     def _set_parameters(self, parameters: list[Any]) -> SetParametersResult:
+        """All or nothing: of a request that is refused nothing is in force."""
+        speed = self._safety.speed_scale
         for parameter in parameters:
             if parameter.name in {field.name for field in fields(Config)} - {"speed_scale"}:
                 return SetParametersResult(
@@ -224,10 +235,16 @@ class SafetyGate(RobotNode[Config]):
                     reason=f"{parameter.name} is read when the gate starts: start it anew with the value",
                 )
             if parameter.name == "speed_scale":
+                value = parameter.value
+                if isinstance(value, bool) or not isinstance(value, int | float):
+                    return SetParametersResult(
+                        successful=False, reason=f"speed_scale: expected a number from 0 to 1, found {value!r}"
+                    )
                 try:
-                    self._safety.speed_scale = require_speed_scale(float(parameter.value))
-                except (SafetyError, TypeError, ValueError) as error:
+                    speed = require_speed_scale(float(value))
+                except SafetyError as error:
                     return SetParametersResult(successful=False, reason=str(error))
+        self._safety.speed_scale = speed
         return SetParametersResult(successful=True)
 
     # --- what goes out -----------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 
 import numpy as np
@@ -43,7 +42,8 @@ class ActionChunks:
         alive = [(s, c) for s, c in self._chunks if s <= tick and (self.limit is None or tick - s <= self.limit)]
         if not alive:
             return None
-        weights = np.array([math.exp(-self.decay * (tick - start)) for start, _ in alive])
+        exponents = np.array([-self.decay * (tick - start) for start, _ in alive])
+        weights = np.exp(exponents - exponents.max())  # the largest is 1: a large decay leaves no sum of zeros
         actions = np.stack([chunk[tick - start] for start, chunk in alive])
         blended: np.ndarray = (weights / weights.sum()) @ actions
         return blended.astype(np.float32)

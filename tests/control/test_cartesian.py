@@ -174,3 +174,21 @@ def test_an_action_of_another_kind_is_refused(contract: Contract, kinematics: Ki
     action = dataclasses.replace(contract.action, names=("a",), units=("m",), scale=(1.0,))
     with pytest.raises(ContractError, match="needs 5 action entries"):
         CartesianController(dataclasses.replace(contract, action=action), kinematics)
+
+
+def test_a_tilted_tool_is_brought_upright_slowly(controller: CartesianController, contract: Contract):
+    tilted = np.array(contract.joints.home) + np.array([0.0, 0.0, 0.0, 0.3, 0.0, 0.0])
+    controller.reset(tilted, 0.0)
+    most, joints, tilts = 0.0, tilted, []
+    for _ in range(60):
+        command = controller.step([0.1, 0.0, 0.0, 0.0, 0.0], joints, 0.0)
+        most = max(most, float(np.abs(command.joints - joints).max()))
+        joints = command.joints
+        tilts.append(controller.kinematics.forward(joints).tilt)
+    assert most <= 0.05  # [rad]; at full speed it would be 0.3
+    assert tilts[0] > 0.25 and tilts[-1] < 0.05
+
+
+def test_without_pace_nothing_moves(controller: CartesianController, contract: Contract):
+    before = controller.hold()
+    assert same(controller.step([1.0, 1.0, 1.0, 1.0, 0.0], contract.joints.home, 0.0, pace=0.0), before)

@@ -23,8 +23,8 @@ class Arm:
         self.control, self.kinematics = MotionControl(contract, kinematics), kinematics
         self.joints, self.gripper = np.array(contract.joints.home), 0.0
 
-    def step(self, action: np.ndarray, resumed: bool = False, restart: bool = False) -> Motion:
-        motion = self.control.step(action, self.joints, self.gripper, resumed, restart)
+    def step(self, action: np.ndarray, resumed: bool = False, restart: bool = False, pace: float = 1.0) -> Motion:
+        motion = self.control.step(action, self.joints, self.gripper, resumed, restart, pace)
         self.joints, self.gripper = motion.joints, motion.gripper
         return motion
 
@@ -108,3 +108,27 @@ def test_nan_changes_nothing(arm: Arm):
     with pytest.raises(ActionError, match="dx"):
         arm.step(np.array([math.nan, 0.0, 0.0, 0.0, 0.0]))
     assert arm.step(np.zeros(5)).joints.tolist() == commanded.tolist()
+
+
+def test_a_joint_turned_all_the_way_round_is_not_turned_back_in_one_tick(arm: Arm):
+    """The tool is where it was sent."""
+    arm.step(FORWARD)
+    arm.joints = arm.joints + np.array([0.0, 0.0, 0.0, 0.0, 0.0, 2 * math.pi])
+    measured = arm.joints
+    motion = arm.step(FORWARD, resumed=True)
+    assert motion.restarted
+    assert np.abs(motion.joints - measured).max() < 0.3
+
+
+def test_a_tool_turned_by_others_is_started_where_it_is(arm: Arm):
+    arm.step(FORWARD)
+    arm.joints = arm.joints + np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.55])
+    assert arm.step(np.zeros(5)).restarted
+
+
+def test_a_slower_pace_leaves_the_joints_less_speed(arm: Arm, contract: Contract):
+    arm.step(np.zeros(5))
+    before = arm.joints
+    motion = arm.step(np.array([1.0, 1.0, 1.0, 1.0, 0.0]), pace=0.02)
+    assert np.abs(motion.joints - before).max() <= 0.02 * max(contract.joints.velocity) / contract.rate + 1e-9
+    assert motion.clamps

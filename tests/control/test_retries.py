@@ -122,3 +122,19 @@ def test_there_is_no_plan_where_the_tools_pose_is_unknown() -> None:
     contract = Contract.load("ur5e_2f85")
     other = contract.select([key for key in contract.observation if key != STATE][:1])
     assert RetryPlan.of(other, np.zeros((3, 18), np.float32), np.full(3, 3), [OPEN] * 3) is None
+
+
+def test_what_is_held_takes_no_attempts_time(contract: Contract) -> None:
+    retries, pose = Retries(PLAN, contract), state(contract, 0.5, 0.0, 0.05, 0.0)
+    held = [retries.action(pose, OPEN, held=True) for _ in range(50)]
+    told = [retries.action(pose, OPEN) for _ in range(6)]
+    assert held == [None] * 50
+    assert told[:5] == [None] * 5 and told[5] is not None
+
+
+def test_nor_that_of_the_way_back(contract: Contract) -> None:
+    retries, pose = Retries(PLAN, contract), state(contract, 0.5, 0.0, 0.05, 0.0)
+    for _ in range(6):
+        retries.action(pose, OPEN)
+    assert all(retries.action(pose, OPEN, held=True) is not None for _ in range(2 * RETREAT_TICKS))
+    assert retries.is_retreating

@@ -88,7 +88,30 @@ def test_the_speed_scale_slows_everything(contract: Contract):
     assert decision.action.tolist() == pytest.approx([0.1, 0.0, 0.0, -0.1, 0.1])
 
 
-@pytest.mark.parametrize("values", [{"speed_scale": 1.5}, {"override_time": 0.0}, {"sources": ("a", "a")}])
+def test_an_action_up_to_the_limit_is_clipped(robot: Robot):
+    decision = robot.act(dz=4.9)
+    assert decision.action is not None
+    assert decision.action[2] == 1.0 and decision.clamps == ("action dz",)
+
+
+def test_what_was_stopped_begins_anew_with_a_later_observation(robot: Robot):
+    robot.act()
+    robot.wait(100).safety.stop("the gate was not active", robot.t)
+    assert robot.act(age_ms=50).reason == "the action answers an observation made before the robot held"
+    decision = robot.wait(100).act()
+    assert decision.action is not None and decision.restart
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"speed_scale": -0.1},
+        {"speed_scale": math.nan},
+        {"speed_scale": 1.5},
+        {"override_time": 0.0},
+        {"sources": ("a", "a")},
+    ],
+)
 def test_impossible_limits_are_refused(values: dict[str, object]):
     with pytest.raises(SafetyError, match=next(iter(values))):
         SafetyLimits(**values)  # type: ignore[arg-type]
@@ -137,7 +160,7 @@ def test_no_source_exceeds_the_control_rate(robot: Robot):
 # --- refusals ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e6])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e6, 5.1, -5.1])
 def test_numbers_that_are_no_action_hold(robot: Robot, value: float):
     robot.act()
     assert robot.wait(100).act(dz=value).action is None

@@ -56,7 +56,9 @@ def test_stop_stays_where_it_is(setpoints: LinearSetpoints, home: np.ndarray):
 
 def test_a_clock_set_back_does_not_throw_the_arm(setpoints: LinearSetpoints, home: np.ndarray):
     setpoints.target(home + 0.1, 50 * S)
-    assert setpoints.at(1 * S).tolist() == home.tolist()
+    half = setpoints.at(50 * S + 50 * MS)
+    assert half == pytest.approx(home + 0.05)
+    assert setpoints.at(1 * S).tolist() == half.tolist()
 
 
 def test_without_a_start_there_is_no_set_point(contract: Contract):

@@ -124,6 +124,18 @@ def test_names_and_positions_of_different_length_are_a_fault(watch: JointWatch):
     assert text(watch, S) == "joint_states has 7 names and 3 positions"
 
 
+def test_a_joint_named_twice_is_a_fault(watch: JointWatch):
+    watch.update([*watch.names, watch.names[2]], [*[0.0] * 7, 1.0], S, S)
+    assert text(watch, S) == f"joint_states names {watch.names[2]} more than once; do two drivers share the topic?"
+
+
+def test_a_clock_set_back_does_not_keep_joints_fresh(watch: JointWatch):
+    watch.update(watch.names, [0.0] * 7, 100 * S, 100 * S)
+    fault = watch.fault(97 * S)
+    assert fault is not None and fault.moved
+    assert fault.text == "the clock was set back by 3.00 s"
+
+
 def test_a_joint_that_jumps_is_told(watch: JointWatch):
     assert watch.update(watch.names, [0.0] * 7, S, S) == ""
     assert watch.update(watch.names, [0.01] * 7, S + 8 * MS, S + 8 * MS) == ""
@@ -215,6 +227,23 @@ def test_a_device_that_the_middleware_vouches_for_may_be_silent():
 
 
 # --- nodes ---------------------------------------------------------------------------------------------------------------
+
+
+def test_beside_a_second_device_it_holds_and_is_not_reset():
+    """The first is down, the second up: a message does not say which."""
+    stop = EmergencyStop(timeout=0.15)
+    stop.devices(2)
+    stop.message(True, S)
+    stop.message(False, S)
+    with pytest.raises(EstopError, match="2 devices publish on estop"):
+        stop.reset(S)
+    stop.devices(1)
+    stop.message(False, S)
+    stop.reset(S)
+    assert stop.fault(S) is None
+    stop.devices(2)
+    fault = stop.fault(S)
+    assert fault is not None and fault.moved and "2 devices" in fault.text
 
 
 def test_a_watched_node_must_be_heard_fresh_and_well():

@@ -65,3 +65,11 @@ def test_finished_chunks_are_forgotten() -> None:
 def test_a_chunk_of_the_wrong_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="shape"):
         ActionChunks().add(0, np.zeros(5))
+
+
+@pytest.mark.parametrize(("decay", "newest"), [(1000.0, 1.0), (-1000.0, 0.0)])
+def test_a_large_decay_follows_one_chunk_however_old_it_is(decay: float, newest: float) -> None:
+    chunks = ActionChunks(decay=decay)
+    chunks.add(0, np.zeros((40, 1), np.float32))
+    chunks.add(5, np.ones((40, 1), np.float32))
+    assert chunks.action(30) == pytest.approx([newest])
