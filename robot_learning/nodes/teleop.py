@@ -40,7 +40,7 @@ class Config(NodeConfig):
     speed: float = 0.5
     """Share of full speed: the keyboard's at first, the gamepad's at full deflection."""
     axes: tuple[int, ...] = (1, 0, 4, 3)
-    """Gamepad axes for forward, left, up and turning left."""
+    """Gamepad axes for forward, left, up and turning left; -1: none."""
     axis_signs: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
     """1 or -1 for each of `axes`: -1 turns an axis round."""
     deadzone: float = 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,20 +44,19 @@ class Gamepad:
     def update(self, axes: Sequence[float], buttons: Sequence[int], now: float) -> list[str]:
         """Take one message; returns the services whose buttons were pressed since the last."""
         mapping = self._mapping
-        self._heard, self._action = now, None
+        self._heard, self._action, self.problem = now, None, ""
+        before, self._down = self._down, frozenset(i for i, value in enumerate(buttons) if value)
         highest_axis = max(mapping.axes)
-        if highest_axis >= len(axes) or mapping.deadman >= len(buttons):
+        if highest_axis >= len(axes) or mapping.deadman >= len(buttons):  # it moves nothing, but its e-stop works
             self.problem = (
                 f"the gamepad has {len(axes)} axes and {len(buttons)} buttons; the parameters name axis {highest_axis} "
                 f"and deadman button {mapping.deadman}"
             )
-            return []
-        self.problem = ""
-        before, self._down = self._down, frozenset(i for i, value in enumerate(buttons) if value)
-        if mapping.deadman in self._down:
-            moves = [self._deflection(axes[i]) * sign for i, sign in zip(mapping.axes, mapping.signs, strict=True)]
+        elif mapping.deadman in self._down:
+            signs = zip(mapping.axes, mapping.signs, strict=True)
+            moves = [self._speed * self._deflection(axes[i] * sign) if i >= 0 else 0.0 for i, sign in signs]
             gripper = float(mapping.close in self._down) - float(mapping.open in self._down)
-            self._action = np.clip([*(self._speed * move for move in moves), gripper], -1.0, 1.0)
+            self._action = np.array([*moves, gripper])
         return [service for button, service in mapping.buttons.items() if button in self._down - before]
 
     def action(self, now: float) -> Array | None:
@@ -64,7 +64,7 @@ class Gamepad:
         return self._action if now - self._heard <= TIMEOUT else None
 
     def _deflection(self, value: float) -> float:
-        """Zero within the deadzone, and from there on without a step; NaN of a broken driver is zero."""
+        """In [-1, 1]: zero within the deadzone, and from there on without a step; a broken driver's NaN and infinity are zero."""
         dead = self._mapping.deadzone
-        size = abs(value)
+        size = min(abs(value), 1.0) if math.isfinite(value) else 0.0
         return float(np.sign(value)) * (size - dead) / (1.0 - dead) if size > dead else 0.0

@@ -72,3 +72,39 @@ def test_a_gamepad_with_too_few_axes_is_a_problem_and_moves_nothing():
     gamepad.update([0.0] * 6, buttons(4), 100.0)
     assert gamepad.action(100.0) is None
     assert "6 axes" in gamepad.problem and "axis 9" in gamepad.problem
+
+
+def test_the_estop_of_a_gamepad_with_too_few_axes_works():
+    gamepad = Gamepad(dataclasses.replace(MAPPING, axes=(1, 0, 9, 3)))
+    assert gamepad.update([0.0] * 6, buttons(8), 100.0) == ["safety_gate/estop"]
+    assert gamepad.update([0.0] * 6, buttons(8), 100.1) == []
+
+
+def test_the_estop_of_a_gamepad_without_the_deadman_button_works():
+    gamepad = Gamepad(dataclasses.replace(MAPPING, deadman=11))
+    assert gamepad.update([0.0] * 6, buttons(8), 100.0) == ["safety_gate/estop"]
+    assert "deadman button 11" in gamepad.problem
+
+
+def test_an_axis_of_minus_one_is_none():
+    gamepad = Gamepad(dataclasses.replace(MAPPING, axes=(1, -1, -1, 3)))
+    gamepad.update([1.0] * 6, buttons(4), 100.0)
+    action = gamepad.action(100.0)
+    assert action is not None and action.tolist() == [1.0, 0.0, 0.0, 1.0, 0.0]
+    assert gamepad.problem == ""
+
+
+@pytest.mark.parametrize(
+    ("deflection", "expected"), [(math.inf, 0.0), (-math.inf, 0.0), (math.nan, 0.0), (7.0, 0.5), (-7.0, -0.5)]
+)
+def test_no_deflection_is_faster_than_the_speed(gamepad: Gamepad, deflection: float, expected: float):
+    gamepad.update([0.0, deflection, 0.0, 0.0, 0.0, 0.0], buttons(4), 100.0)
+    action = gamepad.action(100.0)
+    assert action is not None and action.tolist() == [expected, 0.0, 0.0, 0.0, 0.0]
+
+
+def test_a_sign_makes_no_deflection_faster_than_the_speed():
+    gamepad = Gamepad(dataclasses.replace(MAPPING, signs=(3.0, 1.0, 1.0, 1.0)), speed=0.5)
+    gamepad.update([0.0, 1.0, 0.0, 0.0, 0.0, 0.0], buttons(4), 100.0)
+    action = gamepad.action(100.0)
+    assert action is not None and action[0] == 0.5
