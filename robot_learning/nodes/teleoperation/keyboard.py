@@ -27,10 +27,14 @@ MOTION = {  # key -> action entry, direction
     "c": (4, 1.0),
     "o": (4, -1.0),
 }
-ARROWS = {b"\x1b[A": "w", b"\x1b[B": "s", b"\x1b[D": "a", b"\x1b[C": "d"}
-ARROWS |= {b"\x1bO" + sequence[-1:]: key for sequence, key in ARROWS.items()}  # application cursor mode
-SEQUENCE = re.compile(rb"\x1b(\[[0-9;?]*[@-~]|O[@-~]|[^\[O])")  # of arrows, function keys and Alt (ECMA-48)
-MAX_SEQUENCE = 16
+ARROWS = {"\x1b[A": "w", "\x1b[B": "s", "\x1b[D": "a", "\x1b[C": "d"}
+ARROWS |= {"\x1bO" + sequence[-1:]: key for sequence, key in ARROWS.items()}  # application cursor mode
+ESCAPE = "\x1b"
+# of arrows, function keys, the mouse and Alt (ECMA-48); what is longer than this is none
+BEGINNING = re.compile(r"\x1b(O|\[[0-?]{0,99}[ -/]{0,4})?")
+SEQUENCE = re.compile(r"\x1b(O[@-~]|\[[0-?]*[ -/]*[@-~]|[ -~])")
+ESCAPE_TIME = 0.05  # the rest of a sequence follows at once; later it is another key [s]
+ESTOP = "safety_gate/estop"
 SERVICES = {  # key -> service
     "1": "recorder/start",
     "2": "recorder/stop",
@@ -38,11 +42,12 @@ SERVICES = {  # key -> service
     "4": "recorder/resume",
     "5": "recorder/discard",
     "6": "recorder/re_record",
-    "x": "safety_gate/estop",
+    "x": ESTOP,
     "X": "safety_gate/reset_estop",
 }
 VERDICTS = {"y": "success", "n": "no success"}  # key -> what the person says of the task, for the topic `success`
 QUIT, HELP, HOLD = "\x04", "?", " "  # Ctrl-D, question mark, space
+STOPS = ("x", HOLD)  # they count even within a sequence, as after Alt: one stop too many harms less than a lost one
 
 KEY_MAP = """\
   w / s  forward / back        (x)      c / o  close / open the gripper
@@ -61,14 +66,14 @@ class Keyboard:
     def __init__(self, speed: float = 0.5) -> None:
         self.speed = speed
         self.holding = False
-        self._rest = b""
+        self._rest, self._rest_seen = "", 0.0  # the beginning of a sequence, and when its last byte came
         self._pressed: dict[str, float] = {}  # key -> when it was seen last
         self._until: dict[str, float] = {}  # key -> when it counts as released
 
     def feed(self, data: bytes, now: float) -> list[str]:
         """Take bytes of the terminal; returns the wishes among them: services to call, verdicts, `QUIT` or `HELP`."""
         wishes = []
-        for key in self._keys(data):
+        for key in self._keys(data, now):
             if key in MOTION:
                 self._press(key, now)
             elif key == HOLD:
@@ -113,23 +118,20 @@ class Keyboard:
         else:
             self._until[key] = now + (REPEAT if repeats else TAP)
 
-    def _keys(self, data: bytes) -> list[str]:
+    def _keys(self, data: bytes, now: float) -> list[str]:
         """Characters, with the arrows' sequences as the keys they stand for; a sequence may come in two reads.
 
-        Other sequences are passed over: the 5 in that of F5 is no wish.
+        Other sequences are passed over: the 5 in that of F5 is no wish. What turns out to be none is dropped.
         """
-        data, self._rest = self._rest + data, b""
+        if now - self._rest_seen > ESCAPE_TIME:
+            self._rest = ""
         found = []
-        while data:
-            if data[:1] != b"\x1b":
-                found.append(chr(data[0]))
-                data = data[1:]
-                continue
-            sequence = SEQUENCE.match(data)
-            if sequence is None:
-                self._rest = data[:MAX_SEQUENCE]
-                break
-            if sequence[0] in ARROWS:
-                found.append(ARROWS[sequence[0]])
-            data = data[len(sequence[0]) :]
+        for key in data.decode("latin-1"):
+            sequence = key if key == ESCAPE else self._rest + key
+            begins = BEGINNING.fullmatch(sequence) is not None
+            self._rest, self._rest_seen = sequence if begins else "", now
+            if sequence in ARROWS:
+                found.append(ARROWS[sequence])
+            elif key in STOPS or not (begins or SEQUENCE.fullmatch(sequence)):
+                found.append(key)
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from robot_learning.nodes.teleoperation.keyboard import HELP, KEY_MAP, MOTION, QUIT, SERVICES, Keyboard
+from robot_learning.nodes.teleoperation.keyboard import ESTOP, HELP, KEY_MAP, MOTION, QUIT, SERVICES, Keyboard
 
 
 @pytest.fixture
@@ -59,6 +59,77 @@ def test_an_arrow_may_come_in_two_reads(keyboard: Keyboard):
 def test_a_function_key_neither_moves_nor_wishes(keyboard: Keyboard):
     assert keyboard.feed(b"\x1b[15~", 100.0) == []
     assert at(keyboard, 100.0) is None
+
+
+def test_escape_alone_is_a_key_and_takes_no_later_one_with_it(keyboard: Keyboard):
+    keyboard.feed(b"\x1b", 100.0)
+    keyboard.feed(b"", 100.02)
+    assert keyboard.feed(b"1x", 100.06) == ["recorder/start", ESTOP]
+    keyboard.feed(b"\x1b", 200.0)
+    keyboard.feed(b"w", 205.0)
+    assert at(keyboard, 205.0) == [0.5, 0.0, 0.0, 0.0, 0.0]
+
+
+def test_alt_and_a_key_are_neither_motion_nor_wish(keyboard: Keyboard):
+    assert keyboard.feed(b"\x1bw\x1b1\x1bX", 100.0) == []
+    assert at(keyboard, 100.0) is None
+
+
+OPEN = [
+    b"\x1b",
+    b"\x1bO",
+    b"\x1b[",
+    b"\x1b[<",
+    b"\x1b[<0;12",
+    b"\x1b[ ",
+    b"\x1b[1;2",
+    b"\x1b[\xff",
+    b"\x1b\x1b",
+    b"\x1b[" + b"1" * 200,
+]
+
+
+@pytest.mark.parametrize("opened", OPEN)
+@pytest.mark.parametrize("later", [0.0, 0.01, 5.0])
+def test_what_begins_a_sequence_takes_no_stop_with_it(keyboard: Keyboard, opened: bytes, later: float):
+    keyboard.feed(opened, 100.0)
+    assert ESTOP in keyboard.feed(b"x", 100.0 + later)
+    keyboard.feed(b"w", 200.0)
+    keyboard.feed(opened, 200.01)
+    keyboard.feed(b" ", 200.01 + later)
+    assert at(keyboard, 200.02 + later) == [0.0] * 5
+    assert keyboard.feed(b"1", 300.0) == ["recorder/start"]
+
+
+@pytest.mark.parametrize("opened", OPEN)
+def test_what_begins_a_sequence_is_dropped_when_no_more_follows(keyboard: Keyboard, opened: bytes):
+    keyboard.feed(opened, 100.0)
+    assert keyboard.feed(b"1", 100.06) == ["recorder/start"]
+
+
+def test_reports_of_the_mouse_and_the_terminal_are_passed_over(keyboard: Keyboard):
+    for report in (
+        b"\x1b[<0;12;34M",
+        b"\x1b[<0;12;34m",
+        b"\x1b[?1;2c",
+        b"\x1b[24;80R",
+        b"\x1b[?64;1;2;6;9;15;16;17;18;21;22;28c",
+        b"\x1b[>0;95;0c",
+        b"\x1b[?2026;2$y",
+    ):
+        assert keyboard.feed(report + b"2", 100.0) == ["recorder/stop"]
+    assert at(keyboard, 100.0) is None
+
+
+@pytest.mark.parametrize("broken", [b"\x1b[ 1", b"\x1b[1\x04", b"\x1b[1\x1b[A", b"\x1bO1"])
+def test_what_cannot_become_a_sequence_any_more_is_dropped(keyboard: Keyboard, broken: bytes):
+    keyboard.feed(broken, 100.0)
+    assert keyboard.feed(b"2", 100.01) == ["recorder/stop"]
+
+
+def test_an_arrow_after_a_broken_sequence_is_a_key(keyboard: Keyboard):
+    keyboard.feed(b"\x1b[<1\x1b[A", 100.0)
+    assert at(keyboard, 100.0) == [0.5, 0.0, 0.0, 0.0, 0.0]
 
 
 def test_the_gripper_goes_all_the_way_by_itself_and_at_full_speed(keyboard: Keyboard):
