@@ -28,7 +28,7 @@ class Terminal:
         self._input = sys.stdin.fileno() if sys.stdin is not None else -1
 
     def open(self) -> None:
-        """Take the terminal.
+        """Take the terminal; keys pressed before are forgotten, as nobody meant the robot by them.
 
         Raises:
             TerminalError: standard input is not a terminal.
@@ -39,7 +39,7 @@ class Terminal:
                 "(ros2 run robot_learning teleop), or use a gamepad (-p device:=gamepad)"
             )
         self._saved = termios.tcgetattr(self._input)
-        tty.setcbreak(self._input, termios.TCSADRAIN)
+        tty.setcbreak(self._input, termios.TCSAFLUSH)
         settings = termios.tcgetattr(self._input)
         settings[CHARACTERS][termios.VSUSP] = b"\0"  # a stopped process could not give the terminal back
         termios.tcsetattr(self._input, termios.TCSADRAIN, settings)
