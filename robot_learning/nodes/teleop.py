@@ -19,10 +19,12 @@ from robot_learning.errors import UserError
 from robot_learning.nodes.base import ERROR, OK, WARN, NodeConfig, RobotNode, latched, reliable, sensor
 from robot_learning.nodes.running import run
 from robot_learning.nodes.teleoperation.gamepad import Gamepad, Mapping
-from robot_learning.nodes.teleoperation.keyboard import HELP, KEY_MAP, QUIT, SERVICES, VERDICTS, Keyboard
+from robot_learning.nodes.teleoperation.keyboard import ESTOP, HELP, KEY_MAP, QUIT, SERVICES, VERDICTS, Keyboard
 from robot_learning.nodes.teleoperation.terminal import Terminal
 
 READ = 0.02  # how often keys are read [s]
+LOOK = 0.25  # how often calls are looked at [s]
+ANSWER = 1.0  # a call without an answer for this long is forgotten: its node may have died [s]
 DEVICES = ("keyboard", "gamepad")
 PERSON = "person/success"  # what a person says of the task
 
@@ -62,23 +64,30 @@ class Config(NodeConfig):
     estop_button: int = 8
     """Calls safety_gate/estop."""
 
-    def mapping(self) -> Mapping:
-        """The gamepad's part.
+    def check(self) -> None:
+        """Whether the node can work with these values.
 
         Raises:
-            TeleopError: not four axes and signs.
+            TeleopError: no such device, no such speed, or not four axes and signs.
         """
+        if self.device not in DEVICES:
+            raise TeleopError(f"device: expected one of {list(DEVICES)}, found {self.device!r}")
+        if not 0.0 < self.speed <= 1.0:
+            raise TeleopError(f"speed: expected above 0 and up to 1, found {self.speed}")
         if len(self.axes) != 4 or len(self.axis_signs) != 4:
             raise TeleopError(
                 f"axes and axis_signs need 4 entries each (forward, left, up, turn), found {list(self.axes)} and "
                 f"{list(self.axis_signs)}"
             )
+
+    def mapping(self) -> Mapping:
+        """The gamepad's part."""
         services = {
             self.start_button: "recorder/start",
             self.stop_button: "recorder/stop",
             self.discard_button: "recorder/discard",
             self.re_record_button: "recorder/re_record",
-            self.estop_button: "safety_gate/estop",
+            self.estop_button: ESTOP,
         }
         buttons = {button: service for button, service in services.items() if button >= 0}
         return Mapping(
@@ -100,27 +109,25 @@ class Teleop(RobotNode[Config]):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("teleop", Config, **options)
-        if self.config.device not in DEVICES:
-            raise TeleopError(f"device: expected one of {list(DEVICES)}, found {self.config.device!r}")
-        if not 0.0 < self.config.speed <= 1.0:
-            raise TeleopError(f"speed: expected above 0 and up to 1, found {self.config.speed}")
-        self._keyboard, self._terminal = Keyboard(self.config.speed), Terminal()
-        self._gamepad = Gamepad(self.config.mapping(), self.config.speed)
+        self.config.check()
+        self._terminal = Terminal()
         self._callable: dict[str, Any] = {}
-        self._waiting: set[str] = set()
+        self._waiting: dict[str, float] = {}  # service -> when it was called
         self._parts: list[Any] = []
 
     # --- lifecycle ---------------------------------------------------------------------------------------------------
 
     def do_configure(self) -> None:
         """Join the graph."""
+        self._keyboard = Keyboard(self.config.speed)
+        self._gamepad = Gamepad(self.config.mapping(), self.config.speed)
         self._actions = self.create_publisher(JointState, "teleop/action", reliable(1))
         # for whoever listens to the one who judges, and for the reward node, which then repeats it
         self._verdicts = [self.create_publisher(Bool, topic, reliable(5)) for topic in ("success", PERSON)]
         services = set(SERVICES.values())
         self._callable = {name: self.create_client(Trigger, name) for name in services}
         gate = self.create_subscription(DiagnosticStatus, "safety_gate/state", self._on_gate, latched())
-        timers = [self.wall_timer(1.0 / self.contract.rate, self._send)]
+        timers = [self.wall_timer(1.0 / self.contract.rate, self._send), self.wall_timer(LOOK, self._forget)]
         if self.config.device == "gamepad":
             gate_and_device = [gate, self.create_subscription(Joy, "joy", self._on_joy, sensor(5))]
         else:
@@ -147,6 +154,7 @@ class Teleop(RobotNode[Config]):
         for destroy, part in self._parts:
             destroy(part)
         self._parts.clear()
+        self._waiting.clear()
 
     # --- devices -----------------------------------------------------------------------------------------------------
 
@@ -199,18 +207,31 @@ class Teleop(RobotNode[Config]):
             self._say(f"gate: {status.message}")
 
     def _call(self, service: str) -> None:
-        """Call a service without waiting; its answer is shown when it comes."""
+        """Call a service without waiting; its answer is shown when it comes. The e-stop is sent whatever is under way."""
         client = self._callable[service]
-        if not client.service_is_ready():
+        ready = client.service_is_ready()
+        if not ready:
             self._say(f"{service}: nobody offers it; is the node running?", WARN)
+        if service != ESTOP and (not ready or service in self._waiting):
             return
-        if service in self._waiting:
-            return
-        self._waiting.add(service)
+        if ready:
+            self._waiting.setdefault(service, time.monotonic())
         client.call_async(Trigger.Request()).add_done_callback(lambda future: self._answered(service, future))
 
+    def _forget(self) -> None:
+        """Wait no longer for what may never come; an answer that comes late is shown nevertheless."""
+        now = time.monotonic()
+        for service, since in list(self._waiting.items()):
+            if not self._callable[service].service_is_ready():
+                self._say(f"{service}: its node has gone without an answer", WARN)
+            elif now - since > ANSWER:
+                self._say(f"{service}: no answer; does its node still run?", WARN)
+            else:
+                continue
+            del self._waiting[service]
+
     def _answered(self, service: str, future: Any) -> None:
-        self._waiting.discard(service)
+        self._waiting.pop(service, None)
         answer = future.result()
         self._say(f"{service}: {answer.message or 'done'}", OK if answer.success else WARN)
 

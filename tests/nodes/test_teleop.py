@@ -10,14 +10,45 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from rcl_interfaces.msg import Log
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
+from robot_learning.nodes import teleop
+
 LFLAGS = 3  # the index of the local modes in what tcgetattr returns
+
+
+class Services:
+    """A node that offers services, and at times is deaf: what is asked meanwhile waits for its answer."""
+
+    def __init__(self, graph, *names: str, node: str = "services") -> None:
+        self.graph, self.node = graph, graph.node(node)
+        self.calls: list[str] = []
+        self._offered = [self._offer(name) for name in names]
+
+    def _offer(self, name: str):
+        return self.node.create_service(Trigger, name, lambda _, response: self._answer(name, response))
+
+    def _answer(self, name: str, response: Trigger.Response) -> Trigger.Response:
+        self.calls.append(name)
+        response.success, response.message = True, f"{name} was heard"
+        return response
+
+    def deafen(self) -> None:
+        self.graph.executor.remove_node(self.node)
+
+    def hear(self) -> None:
+        self.graph.executor.add_node(self.node)
+
+    def withdraw(self) -> None:
+        for service in self._offered:
+            self.node.destroy_service(service)
 
 
 class Typist:
@@ -27,9 +58,8 @@ class Typist:
         self.graph, self.node = graph, graph.node("listener")
         self.actions: list[JointState] = []
         self.node.create_subscription(JointState, "teleop/action", self.actions.append, 10)
-        self.calls: list[str] = []
-        for name in ("recorder/start", "safety_gate/estop"):
-            self.node.create_service(Trigger, name, lambda _, response, name=name: self._answer(name, response))
+        self.services = Services(graph, "recorder/start", "safety_gate/estop")
+        self.calls = self.services.calls
         self.master, self.terminal = pty.openpty()
         self.before = termios.tcgetattr(self.terminal)
         self.process = subprocess.Popen(
@@ -43,11 +73,6 @@ class Typist:
         self._closed = threading.Event()
         self._reader = threading.Thread(target=self._read, daemon=True)  # a full terminal would stop the node
         self._reader.start()
-
-    def _answer(self, name: str, response: Trigger.Response) -> Trigger.Response:
-        self.calls.append(name)
-        response.success, response.message = True, f"{name} was heard"
-        return response
 
     def _read(self) -> None:
         waiting = select.poll()  # select.select takes no descriptor above 1023
@@ -68,6 +93,12 @@ class Typist:
 
     def press(self, keys: bytes) -> None:
         os.write(self.master, keys)
+
+    def press_until_called(self, key: bytes, service: str) -> None:
+        again = self.node.create_timer(0.5, lambda: self.press(key))  # until teleop has found the service
+        self.graph.until(lambda: service in self.calls, f"a call of {service}")
+        again.cancel()
+        self.shows(f"{service}: {service} was heard".encode())
 
     @property
     def echoes(self) -> bool:
@@ -111,10 +142,41 @@ def test_a_key_moves_while_it_repeats_and_stops_when_released(typist: Typist):
 
 def test_keys_call_the_recorder_and_the_estop(typist: Typist):
     for key, service in ((b"1", "recorder/start"), (b"x", "safety_gate/estop")):
-        again = typist.node.create_timer(0.5, lambda key=key: typist.press(key))  # until teleop has found the service
-        typist.graph.until(lambda service=service: service in typist.calls, f"a call of {service}")
-        again.cancel()
-    typist.shows(b"recorder/start was heard")
+        typist.press_until_called(key, service)
+
+
+def test_every_press_of_the_estop_is_sent_while_others_wait_for_their_answer(typist: Typist):
+    typist.press_until_called(b"1", "recorder/start")
+    typist.press_until_called(b"x", "safety_gate/estop")
+    typist.services.deafen()
+    typist.calls.clear()
+    typist.press(b"1x1x1x")
+    typist.shows(b"safety_gate/estop: no answer")
+    typist.services.hear()
+    typist.graph.until(lambda: typist.calls.count("safety_gate/estop") >= 3, "three calls of the e-stop")
+    typist.graph.until(lambda: "recorder/start" in typist.calls, "a call of the recorder")
+    assert typist.calls.count("recorder/start") == 1
+
+
+def test_a_call_that_is_not_answered_is_forgotten(typist: Typist):
+    typist.press_until_called(b"1", "recorder/start")
+    typist.services.deafen()
+    typist.calls.clear()
+    typist.press(b"1")
+    typist.shows(b"recorder/start: no answer")
+    typist.press(b"1")
+    typist.graph.until(lambda: typist.screen.count(b"recorder/start: no answer") == 2, "the second call's loss")
+    typist.services.hear()
+    typist.graph.until(lambda: typist.calls.count("recorder/start") == 2, "both calls")
+
+
+def test_an_estop_that_nobody_offers_is_said(typist: Typist):
+    typist.services.withdraw()
+    again = typist.node.create_timer(0.5, lambda: typist.press(b"x"))  # until teleop has found it gone
+    typist.shows(b"safety_gate/estop: nobody offers it")
+    again.cancel()
+    typist.press(b"?")
+    typist.graph.until(lambda: typist.screen.count(b"emergency stop") == 2, "that it runs on")
 
 
 def test_a_key_says_that_the_task_is_done(typist: Typist):
@@ -162,6 +224,57 @@ def test_without_a_terminal_the_keyboard_is_refused(graph):
     graph.node("any")
     process = graph.start("teleop")
     graph.until(lambda: "the keyboard needs a terminal" in process.log.read_text(), "the reason")
+
+
+class Pad:
+    """The node `teleop` in this process, and a gamepad whose buttons the test presses."""
+
+    def __init__(self, graph, **overrides: object) -> None:
+        self.graph, self.node = graph, graph.node("driver")
+        self.actions: list[JointState] = []
+        self.log = ""
+        self.down: set[int] = set()
+        self.node.create_subscription(JointState, "teleop/action", self.actions.append, 10)
+        self.node.create_subscription(Log, "/rosout", self._on_log, 50)
+        self._joy = self.node.create_publisher(Joy, "joy", 5)
+        given = [Parameter(name, value=value) for name, value in overrides.items()]
+        self.teleop = graph.add(teleop.Teleop(context=graph.context, parameter_overrides=given))
+
+    def _on_log(self, message: Log) -> None:
+        self.log += f"{message.msg}\n"
+
+    def send(self, *axes: float) -> None:
+        self._joy.publish(Joy(axes=axes or (0.0,) * 6, buttons=[int(i in self.down) for i in range(11)]))
+
+    def press_until(self, button: int, condition: Callable[[], object], what: str) -> None:
+        """Press and release a button again and again: the first may come before teleop has found the service."""
+
+        def alternate() -> None:
+            self.down ^= {button}
+            self.send()
+
+        again = self.node.create_timer(0.05, alternate)
+        self.graph.until(condition, what)
+        again.cancel()
+        self.down.clear()
+
+
+def test_a_call_to_a_service_that_has_gone_is_forgotten(graph, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(teleop, "ANSWER", 1e6)  # [s]
+    recorder = Services(graph, "recorder/start", node="recorder")
+    gate = Services(graph, "safety_gate/estop", node="safety_gate")
+    pad = Pad(graph, device="gamepad")
+    pad.press_until(7, lambda: "recorder/start was heard" in pad.log, "the recorder's answer")
+    pad.press_until(8, lambda: "safety_gate/estop was heard" in pad.log, "the gate's answer")
+    recorder.deafen()
+    gate.calls.clear()
+    pad.send()
+    pad.down = {7, 8}
+    graph.until(lambda: pad.send() or gate.calls, "the e-stop, which is called after the recorder")
+    recorder.withdraw()
+    graph.until(lambda: "recorder/start: its node has gone" in pad.log, "that the recorder has gone")
+    restarted = Services(graph, "recorder/start", node="restarted")
+    pad.press_until(7, lambda: restarted.calls, "a call of the recorder that was started again")
 
 
 def test_a_gamepad_moves_only_with_its_deadman_button(graph):

@@ -25,7 +25,7 @@ class Terminal:
 
     def __init__(self) -> None:
         self._saved: list[Any] | None = None
-        self._input = sys.stdin.fileno() if sys.stdin is not None else -1
+        self._input = -1
 
     def open(self) -> None:
         """Take the terminal; keys pressed before are forgotten, as nobody meant the robot by them.
@@ -33,6 +33,7 @@ class Terminal:
         Raises:
             TerminalError: standard input is not a terminal.
         """
+        self._input = sys.stdin.fileno() if sys.stdin is not None else -1
         if self._input < 0 or not os.isatty(self._input):
             raise TerminalError(
                 "the keyboard needs a terminal, and standard input is none: run teleop by hand in a terminal of its own "
