@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from std_srvs.srv import Trigger
 
 from robot_learning.control.rotations import Array
 from robot_learning.errors import UserError
+from robot_learning.nodes import parameters
 from robot_learning.nodes.base import ERROR, OK, WARN, NodeConfig, RobotNode, latched, reliable, sensor
 from robot_learning.nodes.running import run
 from robot_learning.nodes.teleoperation.gamepad import Gamepad, Mapping
@@ -118,7 +120,8 @@ class Teleop(RobotNode[Config]):
     # --- lifecycle ---------------------------------------------------------------------------------------------------
 
     def do_configure(self) -> None:
-        """Join the graph."""
+        """Read the parameters and join the graph."""
+        self._read_parameters()
         self._keyboard = Keyboard(self.config.speed)
         self._gamepad = Gamepad(self.config.mapping(), self.config.speed)
         self._actions = self.create_publisher(JointState, "teleop/action", reliable(1))
@@ -155,6 +158,26 @@ class Teleop(RobotNode[Config]):
             destroy(part)
         self._parts.clear()
         self._waiting.clear()
+
+    def _read_parameters(self) -> None:
+        """Parameters may have been set anew since the node was made."""
+        specs = [spec for spec in parameters.specs(Config) if spec.name not in ("contract", "autostart")]
+        self.config = dataclasses.replace(self.config, **{spec.name: self._value(spec) for spec in specs})
+        self.config.check()
+
+    def _value(self, spec: parameters.ParameterSpec) -> Any:
+        """A parameter as it is now; ROS lets decimal numbers and lists be set with any type."""
+        found = self.get_parameter(spec.name).value
+        try:
+            if isinstance(spec.default, tuple):
+                found, value = tuple(found), tuple(spec.kind.__args__[0](item) for item in found)
+            else:
+                value = spec.kind(found)
+            if value != found:
+                raise ValueError
+        except (TypeError, ValueError):
+            raise TeleopError(f"{spec.name}: expected {spec.type_name}, found {found!r}") from None
+        return value
 
     # --- devices -----------------------------------------------------------------------------------------------------
 

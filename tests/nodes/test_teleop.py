@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from rcl_interfaces.msg import Log
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Bool
@@ -275,6 +276,36 @@ def test_a_call_to_a_service_that_has_gone_is_forgotten(graph, monkeypatch: pyte
     graph.until(lambda: "recorder/start: its node has gone" in pad.log, "that the recorder has gone")
     restarted = Services(graph, "recorder/start", node="restarted")
     pad.press_until(7, lambda: restarted.calls, "a call of the recorder that was started again")
+
+
+def test_what_is_set_before_configure_is_in_force(graph):
+    pad = Pad(graph, autostart=False)
+    changes = {"device": "gamepad", "deadman_button": 5, "axes": [2, -1, -1, -1], "speed": 1}
+    assert all(
+        result.successful for result in pad.teleop.set_parameters([Parameter(n, value=v) for n, v in changes.items()])
+    )
+    assert pad.teleop.trigger_configure() == pad.teleop.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    pad.down = {5}
+    graph.until(lambda: pad.send(0.0, 0.0, 1.0, 0.7) or pad.actions, "actions")
+    assert pad.actions[-1].position.tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("device", "feet"),
+        ("speed", 1.5),
+        ("speed", "fast"),
+        ("axes", [1, 2]),
+        ("axes", [0.5, 1.0, 2.0, 3.0]),
+        ("axes", "all"),
+    ],
+)
+def test_a_wrong_value_that_is_set_before_configure_is_refused(graph, name: str, value: object):
+    pad = Pad(graph, autostart=False, device="gamepad")
+    assert pad.teleop.set_parameters([Parameter(name, value=value)])[0].successful
+    assert pad.teleop.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert pad.teleop.status().message.startswith(f"cannot configure: {name}")
 
 
 def test_a_gamepad_moves_only_with_its_deadman_button(graph):
