@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from rclpy.duration import Duration
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
@@ -13,7 +14,7 @@ from robot_learning.nodes.listening import listener
 from robot_learning.nodes.service_calls import ServiceError
 
 STEP = 0.05  # [s]
-LINGER = 0.5  # a message needs so long to get to everybody before its publisher goes [s]
+SETTLED = 1.5  # where nobody further was found for so long, there is nobody further [s]
 
 
 def call(service: str, namespace: str = "", wait: float = 5.0) -> str:
@@ -49,19 +50,37 @@ def call(service: str, namespace: str = "", wait: float = 5.0) -> str:
 
 
 def ask(instruction: str, namespace: str = "", wait: float = 5.0) -> list[str]:
-    """Publish an instruction on `task`; returns the names of the nodes that listen.
+    """Publish an instruction on `task`; returns the names of the nodes that have it.
+
+    Nodes are found one after the other, and nobody says who is still to come. So it is waited until no further one has been
+    found for `SETTLED`, and then for the confirmation of all.
 
     Raises:
-        ServiceError: nobody listens.
+        ServiceError: nobody listens, or not all who do have confirmed it.
     """
     with listener("robot_learning_ask", namespace) as (node, listen):
         publisher = node.create_publisher(String, "task", latched())
-        deadline = time.monotonic() + wait
-        while not publisher.get_subscription_count():
-            if time.monotonic() > deadline:
-                topic = node.resolve_topic_name("task")
-                raise ServiceError(f"nobody listens on {topic}; is a graph running? robot-learning up policy ...")
+        publisher.publish(String(data=instruction))  # latched: who is found later gets it, too
+        topic = node.resolve_topic_name("task")
+        known: tuple[object, ...] = ()
+        since = began = time.monotonic()
+        while True:
             listen(STEP)
-        publisher.publish(String(data=instruction))
-        listen(LINGER)
-        return sorted({info.node_name for info in node.get_subscriptions_info_by_topic("task")})
+            now = time.monotonic()
+            hearers = sorted(info.node_name for info in node.get_subscriptions_info_by_topic("task"))
+            reached = publisher.get_subscription_count()
+            found = (reached, *hearers, *sorted(node.get_node_names()))
+            if found != known:
+                known, since = found, now
+            if not reached and now > began + wait:
+                raise ServiceError(f"nobody listens on {topic}; is a graph running? robot-learning up policy ...")
+            if reached and now > since + SETTLED:
+                break
+        names = sorted(set(hearers))
+        everybody = reached == len(hearers) and publisher.wait_for_all_acked(Duration(seconds=wait))
+        if not everybody:
+            raise ServiceError(
+                f"not all who listen on {topic} have confirmed it within {wait:g} s: {', '.join(names)}; look at what they do "
+                "with robot-learning status, and ask again (a node that was killed is among them for 20 s)"
+            )
+        return names

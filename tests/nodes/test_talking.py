@@ -1,5 +1,7 @@
 """`robot-learning call` and `ask` against a node of another process."""
 
+import threading
+
 import pytest
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
@@ -28,11 +30,32 @@ def test_a_service_that_nobody_offers_lists_those_there_are(gate) -> None:
 
 
 def test_an_instruction_is_heard(graph) -> None:
-    heard = []
+    heard, told = [], []
     graph.node("hearer").create_subscription(String, "task", heard.append, latched())
-    assert ask("close the drawer", wait=30) == ["hearer"]
-    graph.until(lambda: heard, "the instruction")
+    asking = threading.Thread(target=lambda: told.append(ask("close the drawer", wait=30)))
+    asking.start()
+    graph.until(lambda: not asking.is_alive() and heard, "the instruction")
+    assert told == [["hearer"]]
     assert heard[0].data == "close the drawer"
+
+
+def test_an_instruction_is_heard_by_who_is_found_last(graph) -> None:
+    """The second to listen comes when the first has been found already."""
+    graph.node("early").create_subscription(String, "task", lambda _: late(), latched())
+    heard = []
+
+    def late() -> None:
+        if not hearers:
+            hearers.append(graph.node("late"))
+            hearers[0].create_subscription(String, "task", heard.append, latched())
+
+    hearers: list[object] = []
+    told = []
+    asking = threading.Thread(target=lambda: told.append(ask("close the drawer", wait=30)))
+    asking.start()
+    graph.until(lambda: not asking.is_alive(), "the answer")
+    assert told == [["early", "late"]]
+    assert [message.data for message in heard] == ["close the drawer"]
 
 
 def test_an_instruction_that_nobody_hears_is_an_error() -> None:
