@@ -6,6 +6,7 @@ interrupted is finished by another one. Videos are never re-encoded and files ke
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -40,6 +41,7 @@ from robot_learning.data.video import VideoConfig
 from robot_learning.data.writer import declared_features
 
 QUARANTINE = "quarantine"
+MAX_TASKS = 100_000  # a greater number in a data file is damage
 Track = Callable[[Iterable[Any]], Iterable[Any]]
 
 
@@ -79,12 +81,11 @@ def repair(root: Path, track: Track = lambda rows: rows) -> Repair:
 def _repair(root: Path, ours: dict[str, Any], track: Track) -> Repair:
     result = Repair()
     meta = _load_or_rebuild_info(root, ours, result)
-    tasks = _read_tasks(root, result)
     candidates, strays = _candidates(meta, result)
     meta.episodes = candidates
     files, reader = DataFiles(meta), VideoReader(root)
+    tasks = _read_tasks(meta, files, result)
     rows: list[dict[str, Any]] = []
-    tasks_kept: list[str] = []
     for candidate in track(candidates):
         reason = _damage(meta, candidate, files, reader)
         if reason:
@@ -93,11 +94,14 @@ def _repair(root: Path, ours: dict[str, Any], track: Track) -> Repair:
                 f"episode {candidate['episode_index']}: {reason} ({', '.join(moved) or 'no files left'})"
             )
             continue
-        rows.append(_rebuild(meta, candidate, files, reader, tasks, rows, tasks_kept))
+        rows.append(_rebuild(meta, candidate, files, reader, tasks, rows))
         result.kept.append(candidate["episode_index"])
     for stray in strays:
         result.quarantined.append(f"uncommitted file {_move(root, stray)}")
-    _write_metadata(meta, rows, tasks_kept)
+    used = {task for row in rows for task in row["tasks"]}
+    while tasks and tasks[-1] not in used:
+        tasks.pop()
+    _write_metadata(meta, rows, tasks)
     return result
 
 
@@ -141,12 +145,20 @@ def _extra_columns(root: Path, contract: Contract) -> dict[str, Feature]:
     return {}
 
 
-def _read_tasks(root: Path, result: Repair) -> list[str]:
+def _read_tasks(meta: Metadata, files: DataFiles, result: Repair) -> list[str]:
+    """The tasks by number. A task keeps its number, else a repair that is interrupted would leave data files with new
+    numbers beside an old list. Where the list is lost, the names come from the episode rows, which have them as they come."""
     try:
-        return tables.read_tasks(root)
+        return tables.read_tasks(meta.root)
     except DatasetError:
         result.rebuilt.append(f"{tables.TASKS_PATH} from the episode rows")
-        return []
+    names: dict[int, str] = {}
+    for row in meta.episodes:
+        with contextlib.suppress(DatasetError, KeyError):
+            own = dict.fromkeys(files.rows(row)["task_index"].to_pylist())
+            names |= zip(own, row.get("tasks") or (), strict=False)
+    known = [number for number in names if 0 <= number < MAX_TASKS]
+    return [names.get(number, f"unknown task {number}") for number in range(max(known, default=-1) + 1)]
 
 
 def _candidates(meta: Metadata, result: Repair) -> tuple[list[dict[str, Any]], list[Path]]:
@@ -161,7 +173,7 @@ def _candidates(meta: Metadata, result: Repair) -> tuple[list[dict[str, Any]], l
             result.rebuilt.append(f"{path.relative_to(meta.root)} from the data files")
             _move(meta.root, path)
             lost = True
-    rows = [row for row in rows if total is None or row["episode_index"] < total]
+    rows = _once([row for row in rows if total is None or row["episode_index"] < total])
     lost = lost or len(rows) < int(total or 0)
     named = {_number(meta.data_path(row)) for row in rows}
     free = [path for path in sorted(meta.root.glob("data/chunk-*/file-*.parquet")) if _number(path) not in named]
@@ -174,6 +186,14 @@ def _candidates(meta: Metadata, result: Repair) -> tuple[list[dict[str, Any]], l
         videos = sorted((meta.root / "videos" / key).glob("chunk-*/file-*.mp4"))
         free += [path for path in videos if _number(path) not in named]
     return [_with_videos(meta, row) for row in rows], free
+
+
+def _once(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first row of each data file: a repair killed between two files of rows leaves an episode in the new and the old."""
+    first: dict[int, dict[str, Any]] = {}
+    for row in rows:
+        first.setdefault(row["data/chunk_index"] * CHUNKS_SIZE + row["data/file_index"], row)
+    return list(first.values())
 
 
 def _number(path: Path) -> int:
@@ -206,6 +226,10 @@ def _damage(meta: Metadata, row: dict[str, Any], files: DataFiles, reader: Video
         return f"expected {row.get('length', 'some')} frames, found {length}"
     row["length"] = length
     texts = [p.text for p in check_columns(meta, row, [], files) if p.text.split(":")[0] not in bookkeeping_features()]
+    if not texts:
+        numbers = files.rows(row)["task_index"].to_numpy()
+        if numbers.min() < 0 or numbers.max() >= MAX_TASKS:
+            texts.append(f"task_index: expected 0 to {MAX_TASKS - 1}, found {numbers.min()} to {numbers.max()}")
     for key in meta.video_keys:
         row[f"videos/{key}/from_timestamp"] = 0.0
         texts += [f"{key}: {problem.text}" for problem in check_video(meta, row, key, reader, decode=True)]
@@ -219,20 +243,20 @@ def _rebuild(
     reader: VideoReader,
     tasks: list[str],
     kept: list[dict[str, Any]],
-    tasks_kept: list[str],
 ) -> dict[str, Any]:
-    """The episode's new row; its data file is rewritten when its numbers changed."""
+    """The episode's new row; its data file is rewritten when its numbers changed. New names are appended to `tasks`."""
     table, path = files.rows(row), meta.data_path(row)
     columns = {
         k: tables.column_to_numpy(table[k], f, path, meta.root) for k, f in meta.features.items() if not f.is_image
     }
     indices = columns["task_index"].reshape(-1).tolist()
-    named = [tasks[i] if 0 <= i < len(tasks) else f"unknown task {i}" for i in indices]
+    tasks += [f"unknown task {number}" for number in range(len(tasks), max(indices) + 1)]
+    named = [tasks[i] for i in indices]
     if len(row.get("tasks") or ()) == 1:  # also right when tasks.parquet is lost
         named = row["tasks"] * len(named)
     own = list(dict.fromkeys(named))
-    tasks_kept += [task for task in own if task not in tasks_kept]
-    task_index = np.array([tasks_kept.index(task) for task in named], np.int64)
+    tasks += [task for task in own if task not in tasks]
+    task_index = np.array([tasks.index(task) for task in named], np.int64)
     start = kept[-1]["dataset_to_index"] if kept else 0
     fresh = bookkeeping(len(kept), start, row["length"], task_index, meta.fps)
     if any(not np.array_equal(columns[key].reshape(-1), values) for key, values in fresh.items()):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -75,22 +76,64 @@ def test_uncommitted_files_are_moved_aside(root: Path) -> None:
     assert check(root).notes == []
 
 
-def test_interrupted_repair_is_finished_by_another(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    damage(root / "data/chunk-000/file-000.parquet", 300)
-    rename, count = os.replace, [0]
+def play(root: Path, contract: Contract, tried: list[list[str]]) -> None:
+    """A dataset of one episode for each entry of `tried`, which names the task of every frame."""
+    with DatasetWriter.create(root, contract) as writer:
+        for seed, tasks in enumerate(tried):
+            frames = make_episode(contract, len(tasks), seed).frames
+            for t, task in enumerate(tasks):
+                writer.add_frame({key: values[t] for key, values in frames.items()}, task)
+            writer.save_episode(seed % 2 == 0, {"seed": seed})
 
-    def replace(source: Path, target: Path) -> None:
-        count[0] += 1
-        if count[0] == 5:  # the damaged episode is aside, one data file is renumbered, the rows are the old ones
-            raise KeyboardInterrupt
-        rename(source, target)
 
-    monkeypatch.setattr(os, "replace", replace)
-    with pytest.raises(KeyboardInterrupt):
-        repair(root)
-    monkeypatch.undo()
-    assert repair(root).kept == [1, 2]
-    assert check(root).problems == []
+def stretches(root: Path) -> list[tuple[int | None, int, str]]:
+    """Seed (None where the row was lost), length and task of every stretch."""
+    dataset = Dataset(root)
+    return [(dataset.episode_info(s.episode).get("seed"), s.end - s.start, s.task) for s in dataset.segments]
+
+
+TRIED = [["A"] * 3, ["B", "B", "C"], ["D", "A"], ["C", "E"], ["E", "B"], ["F"]]
+
+
+@pytest.mark.parametrize("lost", ["", "meta/tasks.parquet", "meta/episodes/chunk-000/file-001.parquet"])
+def test_interrupted_repair_is_finished_by_another(
+    tmp_path: Path, contract: Contract, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    monkeypatch.setattr("robot_learning.data.commit.ROWS_PER_FILE", 2)
+    monkeypatch.setattr("robot_learning.data.recovery.ROWS_PER_FILE", 2)
+    play(tmp_path / "d", contract.select([key for key in contract.observation if key not in contract.images]), TRIED)
+    damage(tmp_path / "d/data/chunk-000/file-000.parquet", 300)
+    if lost:
+        damage(tmp_path / "d" / lost, None)
+    whole = shutil.copytree(tmp_path / "d", tmp_path / "whole")
+    repair(whole)
+    expected = stretches(whole)
+    if "episodes" not in lost:
+        assert expected == [(1, 2, "B"), (1, 1, "C"), (2, 1, "D"), (2, 1, "A"), (3, 1, "C"), (3, 1, "E"), (4, 1, "E"),
+                            (4, 1, "B"), (5, 1, "F")]  # fmt: skip
+    rename, step, finished = os.replace, 0, False
+    while not finished:
+        step += 1
+        root, count = shutil.copytree(tmp_path / "d", tmp_path / f"killed_at_{step}"), [0]
+
+        def replace(source: Path, target: Path, count: list[int] = count, step: int = step) -> None:
+            count[0] += 1
+            if count[0] == step:
+                raise KeyboardInterrupt
+            rename(source, target)
+
+        monkeypatch.setattr(os, "replace", replace)
+        try:
+            repair(root)
+            finished = True
+        except KeyboardInterrupt:
+            pass
+        finally:
+            monkeypatch.setattr(os, "replace", rename)
+        again = repair(root)
+        assert again.kept == [0, 1, 2, 3, 4] if finished else len(again.kept) == 5, step
+        assert check(root).problems == [] and stretches(root) == expected, step
+    assert step > 10
 
 
 def test_refused_while_a_writer_is_at_work(root: Path, contract: Contract) -> None:
