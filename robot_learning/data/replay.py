@@ -14,7 +14,7 @@ import numpy as np
 
 from robot_learning.data.observations import FeatureEncoder, Observations, ReplayError
 from robot_learning.data.replay_batch import Transitions, gather
-from robot_learning.data.replay_files import FORMAT, Folder, load_sources, new_folder, open_folder
+from robot_learning.data.replay_files import FORMAT, STALE, Folder, load_sources, new_folder, open_folder
 from robot_learning.data.replay_source import Labels, Source, Step
 from robot_learning.data.replay_statistics import SourceStatistics, source_statistics
 from robot_learning.data.returns import ReturnRules
@@ -303,7 +303,8 @@ class ReplayBuffer:
         The first save to a folder writes everything. A kill at any moment leaves what the last finished save had.
 
         Raises:
-            ReplayError: the folder holds another buffer. DatasetLockedError: another process is saving there. OSError: no room.
+            ReplayError: the folder holds another buffer, or another process has saved to it. DatasetLockedError: one is
+                saving there. OSError: no room.
         """
         path = Path(folder).resolve()
         if self._folder is None or self._folder.path != path or not self._folder.is_there():
@@ -337,6 +338,9 @@ class ReplayBuffer:
             buffer.add_source(name, entry["capacity"], entry["labels"])
         buffer._capacity = plain["capacity"]
         load_sources(files, buffer._sources)
+        if STALE in plain:
+            for source in buffer._sources.values():
+                source.recompute(buffer.rules)
         buffer._folder = files
         return buffer
 

@@ -1,7 +1,7 @@
 """Replay buffers on the disk: parts that are only ever added, so that saving costs what is new.
 
     <folder>/
-      manifest.json                       shapes, rules, tasks, sources with their capacities
+      manifest.json                       shapes, rules, tasks, sources with their capacities; whether returns await new rules
       part-00000012-online.safetensors    frames of one source since the part before, and labels that have changed
 
 A part is written under another name, fsynced and renamed: it is whole or it is not there. One that the disk damaged all the same
@@ -26,12 +26,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from robot_learning.data.files import WriterLock, read_json, write_atomic, write_json
+from robot_learning.data.files import DamagedDatasetError, WriterLock, read_json, write_atomic, write_json
 from robot_learning.data.observations import ReplayError
 from robot_learning.data.replay_source import FRAME_ARRAYS, LABEL_ARRAYS, Running, Source
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
+STALE = "stale_returns"
 FORMAT = {"format": "robot_learning replay buffer", "version": 1}
 PART_BYTES = 128 << 20  # a part of pictures is no larger, so that reading and writing need little memory
 
@@ -40,7 +41,8 @@ PART_BYTES = 128 << 20  # a part of pictures is no larger, so that reading and w
 class Folder:
     """A folder that a buffer is saved to: its manifest as it stands, its parts, and the number of the next one.
 
-    `parts` are paths with their source and the number after their last frame; `damaged` ones await being renamed.
+    `parts` are paths with their source and the number after their last frame; `damaged` ones await being renamed. `tried` is a
+    manifest that the disk refused, perhaps only after it was in its place.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class Folder:
     damaged: list[Path] = field(default_factory=list)
     number: int = 0
     tidy: bool = False
+    tried: dict[str, Any] | None = None
 
     def is_there(self) -> bool:
         """Whether the folder on the disk is still the one this buffer was saved to or loaded from."""
@@ -58,23 +61,42 @@ class Folder:
             return False
 
     def save(self, manifest: Mapping[str, Any], sources: Iterable[Source]) -> None:
-        """Commit what is new.
+        """Commit what is new. While returns of other rules are on the disk, the manifest says `stale_returns`.
 
         Raises:
-            ReplayError: another process has added parts. DatasetLockedError: one is adding them now. OSError: the disk refuses.
+            ReplayError: another process has saved here. DatasetLockedError: one is saving now. OSError: the disk refuses.
         """
         lock = WriterLock(self.path)
         lock.acquire()
         try:
+            self._refuse_foreign()
             self._tidy()
-            wanted = {**manifest, "id": self.manifest["id"]}
-            if wanted != self.manifest or not (self.path / MANIFEST).exists():
-                write_json(self.path / MANIFEST, wanted)
-                self.manifest = wanted
+            wanted = json.loads(json.dumps({**manifest, "id": self.manifest["id"]}))  # as it is read back
+            stale = self.manifest.get("rules", wanted["rules"]) != wanted["rules"] or STALE in self.manifest
+            self._write_manifest(wanted | {STALE: True} if stale else wanted)
             for source in sources:
                 self._save_source(source)
+            self._write_manifest(wanted)
         finally:
             lock.release()
+
+    def _write_manifest(self, wanted: dict[str, Any]) -> None:
+        if wanted != self.manifest or self.tried is not None:
+            self.tried = wanted
+            write_json(self.path / MANIFEST, wanted)
+            self.manifest, self.tried = wanted, None
+
+    def _refuse_foreign(self) -> None:
+        """Before anything is written: what is there must be what this process has left or loaded."""
+        known = [manifest for manifest in (self.manifest, self.tried) if manifest and "sources" in manifest]
+        foreign = [path.name for path in self.path.glob("part-*.safetensors") if _number(path) >= self.number]
+        if (self.path / MANIFEST).exists() and read_json(self.path / MANIFEST, self.path) not in known:
+            foreign.append(MANIFEST)
+        if foreign:
+            raise ReplayError(
+                f"{self.path}: expected what this process has saved or loaded, found an unknown {min(foreign)}: another process "
+                f"has saved to this folder; load it anew or save elsewhere"
+            )
 
     def _save_source(self, source: Source) -> None:
         step = max(1, PART_BYTES // _bytes_per_frame(source))
@@ -91,9 +113,8 @@ class Folder:
             self.parts.remove(part)
 
     def _write(self, source: Source, first: int, last: int, labelled: np.ndarray) -> None:
-        path = self._part(source.name)
-        if any(self._part(name).exists() for name in self.manifest["sources"]):
-            raise ReplayError(f"{path}: another process has saved to this folder; load it anew or save elsewhere")
+        path = self.path / f"part-{self.number:08d}-{source.name}.safetensors"
+        self.number += 1  # also of a part that the disk refuses, perhaps only after it was in its place
         rows, label_rows = np.arange(first, last) % source.capacity, labelled % source.capacity
         arrays = {f"observation/{key}": values[rows] for key, values in source.observation.items()}
         arrays |= {name: getattr(source, name)[label_rows] for name in (*FRAME_ARRAYS, *LABEL_ARRAYS)}
@@ -101,11 +122,7 @@ class Folder:
         running = [[stream, r.numbers[-1], r.task, r.success] for stream, r in source.running.items()]
         about = {"source": source.name, "first": first, "last": last, "running": running, "checksum": _checksum(arrays)}
         write_atomic(path, lambda temporary: save_file(arrays, temporary, {"part": json.dumps(about)}))
-        self.number += 1
         self.parts.append((path, source.name, last))
-
-    def _part(self, source: str) -> Path:
-        return self.path / f"part-{self.number:08d}-{source}.safetensors"
 
     def _tidy(self) -> None:
         """Name damaged parts as such, so that they never count again, and remove what a killed process left half-written."""
@@ -136,11 +153,17 @@ def open_folder(path: Path) -> Folder:
     """A folder to load a buffer from.
 
     Raises:
-        ReplayError: there is no buffer, or it has another format.
+        ReplayError: there is no buffer, its manifest is damaged, or it has another format.
     """
     if not (path / MANIFEST).is_file():
         raise ReplayError(f"{path}: expected a replay buffer, found no {MANIFEST}")
-    manifest = read_json(path / MANIFEST, path)
+    try:
+        manifest = read_json(path / MANIFEST, path)
+    except DamagedDatasetError as error:
+        raise ReplayError(
+            f"{str(error).splitlines()[0]}\nA replay buffer cannot be mended without its manifest: restore {MANIFEST} from a "
+            f"copy, or remove the folder and fill a new buffer from the recordings."
+        ) from error
     if {key: manifest.get(key) for key in FORMAT} != FORMAT:
         raise ReplayError(f"{path / MANIFEST}: expected {FORMAT}, found { {key: manifest.get(key) for key in FORMAT} }")
     return Folder(path, manifest)
@@ -151,7 +174,7 @@ def load_sources(folder: Folder, sources: Mapping[str, Source]) -> None:
     numbers = {name: np.full(source.capacity, -1) for name, source in sources.items()}
     running: dict[str, list[Any]] = {}
     for path in sorted(folder.path.glob("part-*.safetensors")):
-        folder.number = int(path.name.split("-")[1]) + 1
+        folder.number = _number(path) + 1
         try:
             about, arrays = _read(path)
         except (SafetensorError, KeyError, ValueError, OSError) as error:
@@ -166,6 +189,10 @@ def load_sources(folder: Folder, sources: Mapping[str, Source]) -> None:
         _mend(source, numbers[name])
         _resume(source, numbers[name], running.get(name, []))
         source.saved = source.written
+
+
+def _number(part: Path) -> int:
+    return int(part.name.split("-")[1])
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
