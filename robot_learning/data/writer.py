@@ -236,7 +236,7 @@ class DatasetWriter:
         A bad frame discards the whole episode.
         """
         if self._length:
-            raise DatasetError("add_episode: an episode is in progress; save or discard it first")
+            raise DatasetError("add_episode: expected no episode in progress, found one; save or discard it first")
         try:
             for t in range(len(episode)):
                 self.add_frame({key: values[t] for key, values in episode.frames.items()}, task=episode.task)
@@ -249,10 +249,13 @@ class DatasetWriter:
         """Commit a copy of an episode of another dataset, its videos byte for byte, and return its new index.
 
         Raises:
-            DatasetError: the features differ, or the episode shares its video file with others (LeRobot's own writer).
+            DatasetError: an episode is in progress (it goes on), the features differ, or the episode shares its video file with
+                others (LeRobot's own writer).
             DamagedDatasetError: the source is damaged.
             DatasetWriteError: the disk refused.
         """
+        if self._length:
+            raise DatasetError("copy_episode: expected no episode in progress, found one; save or discard it first")
         for key, feature in self._features.items():
             theirs = source.features.get(key)
             if theirs is None or (theirs.dtype, theirs.shape) != (feature.dtype, feature.shape):

@@ -132,6 +132,19 @@ def test_add_episode_with_a_bad_frame_discards_it(writer: DatasetWriter, contrac
     assert writer.add_episode(make_episode(contract, 4)) == 0
 
 
+def test_copy_is_refused_while_an_episode_is_in_progress(
+    writer: DatasetWriter, root: Path, contract: Contract, frame: dict[str, np.ndarray]
+) -> None:
+    writer.add_frame(frame, TASK)
+    with pytest.raises(DatasetError, match="copy_episode: expected no episode in progress"):
+        writer.copy_episode(Dataset(root), 0)
+    writer.add_frame(frame, TASK)
+    assert writer.save_episode(success=True) == 0
+    assert writer.copy_episode(Dataset(root), 0) == 1
+    assert [len(Dataset(writer.root).episode(e)) for e in range(2)] == [2, 8]
+    assert check(writer.root).problems == []
+
+
 def test_second_writer_is_refused_and_named(writer: DatasetWriter, contract: Contract) -> None:
     with pytest.raises(DatasetLockedError, match=f"process {os.getpid()}"):
         DatasetWriter.open(writer.root, contract)
