@@ -13,6 +13,8 @@ from typing import Any
 
 from robot_learning.errors import UserError
 
+QUARANTINE = "quarantine"
+
 
 class DatasetError(UserError, ValueError):
     """A dataset cannot be used as asked; the message names the file or key, what was expected and what was found."""
@@ -101,6 +103,24 @@ def read_json(path: Path, root: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise DamagedDatasetError(path, "a JSON object", type(data).__name__, root)
     return data
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file or folder to `target`, which must not exist, so that a power cut does not undo it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(source, target)
+    fsync_directory(target.parent)
+    fsync_directory(source.parent)
+
+
+def set_aside(root: Path, path: Path) -> str:
+    """Move a file or folder to the same place under `quarantine/`, beside an earlier one of that name; returns where it is."""
+    target = root / QUARANTINE / path.relative_to(root)
+    stem, count = target.stem, 1
+    while target.exists():
+        target, count = target.with_name(f"{stem}-{count}{target.suffix}"), count + 1
+    move(path, target)
+    return str(target.relative_to(root))
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from robot_learning.data import tables
 from robot_learning.data.check import DataFiles, check_columns, check_video
 from robot_learning.data.commit import bookkeeping, episode_row
 from robot_learning.data.decoder import VideoReader
-from robot_learning.data.files import DatasetError, WriterLock, read_json
+from robot_learning.data.files import DatasetError, WriterLock, read_json, set_aside
 from robot_learning.data.metadata import (
     INFO_PATH,
     OURS_PATH,
@@ -35,12 +34,12 @@ from robot_learning.data.metadata import (
     save_stats,
 )
 from robot_learning.data.recovery import write_rows
+from robot_learning.data.repair_bags import bag_of, keep_bag, number_bags, set_strange_bags_aside, with_bag
 from robot_learning.data.schema import CHUNKS_SIZE, CODEBASE_VERSION, Feature, bookkeeping_features
 from robot_learning.data.statistics import Statistics, sample_rows
 from robot_learning.data.video import VideoConfig
 from robot_learning.data.writer import declared_features
 
-QUARANTINE = "quarantine"
 MAX_TASKS = 100_000  # a greater number in a data file is damage
 Track = Callable[[Iterable[Any]], Iterable[Any]]
 
@@ -86,6 +85,7 @@ def _repair(root: Path, ours: dict[str, Any], track: Track) -> Repair:
     files, reader = DataFiles(meta), VideoReader(root)
     tasks = _read_tasks(meta, files, result)
     rows: list[dict[str, Any]] = []
+    with_bags: list[dict[str, Any]] = []
     for candidate in track(candidates):
         reason = _damage(meta, candidate, files, reader)
         if reason:
@@ -94,14 +94,18 @@ def _repair(root: Path, ours: dict[str, Any], track: Track) -> Repair:
                 f"episode {candidate['episode_index']}: {reason} ({', '.join(moved) or 'no files left'})"
             )
             continue
+        has_bag = bag_of(root, candidate) is not None
         rows.append(_rebuild(meta, candidate, files, reader, tasks, rows))
+        with_bags += rows[-1:] if has_bag else []
         result.kept.append(candidate["episode_index"])
     for stray in strays:
-        result.quarantined.append(f"uncommitted file {_move(root, stray)}")
+        result.quarantined.append(f"uncommitted file {set_aside(root, stray)}")
+    result.quarantined += [f"bag of no episode {moved}" for moved in set_strange_bags_aside(root, with_bags)]
     used = {task for row in rows for task in row["tasks"]}
     while tasks and tasks[-1] not in used:
         tasks.pop()
     _write_metadata(meta, rows, tasks)
+    number_bags(root, rows)
     return result
 
 
@@ -171,7 +175,7 @@ def _candidates(meta: Metadata, result: Repair) -> tuple[list[dict[str, Any]], l
             rows += tables.read_table(path, meta.root).to_pylist()
         except DatasetError:
             result.rebuilt.append(f"{path.relative_to(meta.root)} from the data files")
-            _move(meta.root, path)
+            set_aside(meta.root, path)
             lost = True
     rows = _once([row for row in rows if total is None or row["episode_index"] < total])
     lost = lost or len(rows) < int(total or 0)
@@ -227,6 +231,8 @@ def _damage(meta: Metadata, row: dict[str, Any], files: DataFiles, reader: Video
     row["length"] = length
     texts = [p.text for p in check_columns(meta, row, [], files) if p.text.split(":")[0] not in bookkeeping_features()]
     if not texts:
+        if row.get("recovered"):  # the number of its file is another where there are gaps
+            row["episode_index"] = files.rows(row)["episode_index"][0].as_py()
         numbers = files.rows(row)["task_index"].to_numpy()
         if numbers.min() < 0 or numbers.max() >= MAX_TASKS:
             texts.append(f"task_index: expected 0 to {MAX_TASKS - 1}, found {numbers.min()} to {numbers.max()}")
@@ -258,6 +264,7 @@ def _rebuild(
     tasks += [task for task in own if task not in tasks]
     task_index = np.array([tasks.index(task) for task in named], np.int64)
     start = kept[-1]["dataset_to_index"] if kept else 0
+    keep_bag(meta.root, row, len(kept))  # while the data file has the old number, should the row be lost
     fresh = bookkeeping(len(kept), start, row["length"], task_index, meta.fps)
     if any(not np.array_equal(columns[key].reshape(-1), values) for key, values in fresh.items()):
         tables.write_table(path, tables.frames_table(columns | fresh, meta.features))
@@ -271,25 +278,15 @@ def _rebuild(
                 reader.frames(meta.video_path(row, key), sample_rows(row["length"]).tolist())
             )
     success = row.get("success", bool(columns["next.success"].any()))
-    info = row.get("info") or json.dumps({"recovered": True})
+    info = with_bag(meta.root, row, len(kept), row.get("info") or json.dumps({"recovered": True}))
     number = row["data/chunk_index"] * CHUNKS_SIZE + row["data/file_index"]
     return episode_row(meta, number, len(kept), start, own, columns | fresh, images, success, info)
 
 
 def _quarantine(meta: Metadata, row: dict[str, Any]) -> list[str]:
     files = [meta.data_path(row), *(meta.video_path(row, key) for key in meta.video_keys)]
-    return [_move(meta.root, path) for path in files if path.exists()]
-
-
-def _move(root: Path, path: Path) -> str:
-    """Move a file to the same place under `quarantine/`, beside an earlier one of that name; returns where it is now."""
-    target = root / QUARANTINE / path.relative_to(root)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    stem, count = target.stem, 1
-    while target.exists():
-        target, count = target.with_name(f"{stem}-{count}{target.suffix}"), count + 1
-    os.replace(path, target)
-    return str(target.relative_to(root))
+    bag = None if row.get("recovered") else bag_of(meta.root, row)  # of a row that is lost, the old number is not known
+    return [set_aside(meta.root, path) for path in [*files, *([bag] if bag else [])] if path.exists()]
 
 
 def _write_metadata(meta: Metadata, rows: list[dict[str, Any]], tasks: list[str]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,31 @@ def stretches(root: Path) -> list[tuple[int | None, int, str]]:
     return [(dataset.episode_info(s.episode).get("seed"), s.end - s.start, s.task) for s in dataset.segments]
 
 
+def killed_repairs(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, Path]]:
+    """Copies of a dataset whose repair was killed at the first, second ... rename, and at last one that is repaired."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # there is no power cut here, and many files
+    rename, step, finished = os.replace, 0, False
+    while not finished:
+        step += 1
+        root, count = shutil.copytree(dataset, dataset.with_name(f"killed_at_{step}")), [0]
+
+        def replace(source: Path, target: Path, count: list[int] = count, step: int = step) -> None:
+            count[0] += 1
+            if count[0] == step:
+                raise KeyboardInterrupt
+            rename(source, target)
+
+        monkeypatch.setattr(os, "replace", replace)
+        try:
+            repair(root)
+            finished = True
+        except KeyboardInterrupt:
+            pass
+        finally:
+            monkeypatch.setattr(os, "replace", rename)
+        yield step, root
+
+
 TRIED = [["A"] * 3, ["B", "B", "C"], ["D", "A"], ["C", "E"], ["E", "B"], ["F"]]
 
 
@@ -111,27 +137,8 @@ def test_interrupted_repair_is_finished_by_another(
     if "episodes" not in lost:
         assert expected == [(1, 2, "B"), (1, 1, "C"), (2, 1, "D"), (2, 1, "A"), (3, 1, "C"), (3, 1, "E"), (4, 1, "E"),
                             (4, 1, "B"), (5, 1, "F")]  # fmt: skip
-    rename, step, finished = os.replace, 0, False
-    while not finished:
-        step += 1
-        root, count = shutil.copytree(tmp_path / "d", tmp_path / f"killed_at_{step}"), [0]
-
-        def replace(source: Path, target: Path, count: list[int] = count, step: int = step) -> None:
-            count[0] += 1
-            if count[0] == step:
-                raise KeyboardInterrupt
-            rename(source, target)
-
-        monkeypatch.setattr(os, "replace", replace)
-        try:
-            repair(root)
-            finished = True
-        except KeyboardInterrupt:
-            pass
-        finally:
-            monkeypatch.setattr(os, "replace", rename)
-        again = repair(root)
-        assert again.kept == [0, 1, 2, 3, 4] if finished else len(again.kept) == 5, step
+    for step, root in killed_repairs(tmp_path / "d", monkeypatch):
+        assert len(repair(root).kept) == 5, step
         assert check(root).problems == [] and stretches(root) == expected, step
     assert step > 10
 
