@@ -38,7 +38,8 @@ class Problem:
 
 @dataclass
 class Report:
-    """What a check found. `notes` are no problem: leftovers of a killed writer, which readers ignore."""
+    """What a check found. `notes` are no problem: leftovers of a killed writer, or what one that is at
+    work has added meanwhile; readers ignore both."""
 
     episodes: int = 0
     frames: int = 0
@@ -230,6 +231,8 @@ def _check_stats(meta: Metadata, frames: int, notes: list[str]) -> list[Problem]
     problems = [Problem(path, f"{key}: expected statistics, found none") for key in sorted(expected - stats.keys())]
     if "index" in stats and stats["index"].count == meta.episodes[-1]["dataset_from_index"]:
         notes.append("meta/stats.json lacks the last episode (a writer was killed)")
+    elif "index" in stats and stats["index"].count > frames:
+        notes.append(f"meta/stats.json has {stats['index'].count} frames, {frames} were expected (a writer is at work)")
     elif "index" in stats and (stats["index"].count, stats["index"].max[0]) != (frames, frames - 1):
         found = f"{stats['index'].count}"
         problems.append(Problem(path, f"expected statistics of {frames} frames, found of {found}"))

@@ -91,9 +91,9 @@ class EpisodeStore:
         # If this fails the placed files stay: the row may have reached the disk. The next commit overwrites them.
         self._add_row(row)
         self._next_file += 1
+        add_stats(self._stats, row)  # whatever the disk says: the next commit saves them
         try:
             self.meta.save_info(len(self.tasks))
-            add_stats(self._stats, row)
             save_stats(self.root, self._stats, self.meta.features)
         except OSError as error:
             raise DatasetWriteError(

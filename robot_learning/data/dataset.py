@@ -124,7 +124,8 @@ class Dataset:
             stats = {key: Statistics.from_dict(entry) for key, entry in plain.items() if key in self.features}
             if "index" not in stats or stats["index"].count == self.num_frames:
                 return stats
-        stats = merged_stats(Metadata.load(self.root, with_stats=True).episodes)
+        # a writer may have added episodes meanwhile
+        stats = merged_stats(Metadata.load(self.root, with_stats=True).episodes[: self.num_episodes])
         if not stats and self.num_frames:
             raise DamagedDatasetError(
                 self.root / STATS_PATH, "statistics", "none in it nor in meta/episodes", self.root

@@ -104,6 +104,12 @@ def test_statistics_one_episode_behind_are_a_note(root: Path) -> None:
     assert report.problems == [] and "lacks the last episode" in report.notes[0]
 
 
+def test_statistics_that_a_writer_has_added_to_are_a_note(root: Path) -> None:
+    edit_json(root / "meta/stats.json", lambda stats: stats["index"].update(count=[30], max=[29]))
+    report = check(root)
+    assert report.problems == [] and "30 frames, 24 were expected (a writer is at work)" in report.notes[0]
+
+
 def test_leftovers_are_notes(root: Path) -> None:
     (root / "data/chunk-000/file-003.parquet").write_bytes(b"part")
     report = check(root)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from robot_learning.contract import Contract
-from robot_learning.data import Dataset, DatasetWriter
+from robot_learning.data import Dataset, DatasetWriteError, DatasetWriter
 from robot_learning.data.check import check
+from robot_learning.data.metadata import Metadata
 
 from .recordings import make_episode
 
@@ -126,3 +127,18 @@ def test_rows_roll_over_to_a_second_file(tmp_path: Path, contract: Contract, mon
             writer.add_episode(make_episode(contract, 3, seed))
     assert len(list((tmp_path / "d/meta/episodes/chunk-000").glob("*.parquet"))) == 3
     assert not check(tmp_path / "d").problems
+
+
+def test_statistics_survive_a_refused_write(root: Path, contract: Contract, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_info = Metadata.save_info
+
+    def refuse(self: Metadata, tasks: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with DatasetWriter.open(root, contract) as writer:
+        monkeypatch.setattr(Metadata, "save_info", refuse)
+        with pytest.raises(DatasetWriteError, match="episode 3 is on the disk"):
+            writer.add_episode(make_episode(contract, 6, seed=7))
+        monkeypatch.setattr(Metadata, "save_info", save_info)
+        assert writer.add_episode(make_episode(contract, 4, seed=9)) == 4
+    assert check(root).problems == [] and Dataset(root).stats["index"].count == 34

@@ -198,3 +198,14 @@ def test_stale_stats_file_is_not_believed(root: Path) -> None:
     plain["index"]["count"], plain["action"]["mean"] = [13], [9.0] * 5
     (root / "meta/stats.json").write_text(json.dumps(plain))
     assert Dataset(root).stats["action"].mean.max() < 1
+
+
+def test_statistics_are_of_the_frames_seen_while_a_writer_adds_more(root: Path, contract: Contract) -> None:
+    before = Dataset(root)
+    expected = Dataset(root).stats
+    with DatasetWriter.open(root, contract) as writer:
+        writer.add_episode(make_episode(contract, 6, seed=9))
+    assert {key: entry.to_dict() for key, entry in before.stats.items()} == {
+        key: entry.to_dict() for key, entry in expected.items()
+    }
+    assert Dataset(root).stats["index"].count == 30
