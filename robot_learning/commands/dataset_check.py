@@ -32,5 +32,5 @@ def run(config: Config) -> int:
         console.print(f"problem: {problem}", markup=False)
     console.print(f"{report.episodes} episodes, {report.frames} frames: {len(report.problems)} problems")
     if report.problems:
-        console.print(f"Mend it with: robot-learning dataset repair {config.root}")
+        console.print(f"Mend it with: robot-learning dataset repair {config.root}", markup=False)
     return 1 if report.problems else 0

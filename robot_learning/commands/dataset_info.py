@@ -9,6 +9,7 @@ from typing import Any
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from robot_learning.data import Dataset
@@ -37,13 +38,15 @@ def run(config: Config) -> int:
     contract = "none (a dataset of another tool)"
     if dataset.contract is not None:
         contract = f"{dataset.contract.name} ({dataset.contract.hash()})"
-    console.print(f"[bold]{config.root}[/bold]  LeRobot {dataset.info['codebase_version']}, contract {contract}")
+    console.print(
+        f"[bold]{escape(str(config.root))}[/bold]  LeRobot {dataset.info['codebase_version']}, contract {escape(contract)}"
+    )
     console.print(
         f"{overview['episodes']} episodes, {overview['frames']} frames at {dataset.fps} Hz, {overview['seconds']:.0f} s"
     )
     tasks = Table("task", "episodes", "successes", "frames")
     for task, counts in overview["tasks"].items():
-        tasks.add_row(task, str(counts["episodes"]), str(counts["successes"]), str(counts["frames"]))
+        tasks.add_row(escape(task), str(counts["episodes"]), str(counts["successes"]), str(counts["frames"]))
     console.print(tasks)
     features = Table("feature", "type", "shape", "elements", "min", "max")
     for key, feature in dataset.features.items():
@@ -52,7 +55,7 @@ def run(config: Config) -> int:
         shown = ", ".join(elements if config.elements else elements[:2])
         shown += "" if config.elements or len(elements) <= 2 else f" ... {elements[-1]}"
         low, high = (f"{stats.min.min():.3g}", f"{stats.max.max():.3g}") if stats else ("", "")
-        features.add_row(key, feature.dtype, str(feature.shape), shown.replace("[", r"\["), low, high)
+        features.add_row(escape(key), feature.dtype, str(feature.shape), escape(shown), low, high)
     console.print(features)
     return 0
 

@@ -43,6 +43,25 @@ class DatasetWriteError(UserError, OSError):
     """The disk refused a write (full, quota, permission). The episode in progress is discarded, committed ones are safe."""
 
 
+def not_writable(folder: Path, error: OSError) -> DatasetWriteError:
+    """What to tell when the disk refuses a write to `folder` outside of a recording."""
+    return DatasetWriteError(
+        f"{folder}: expected a folder that can be written to, found that the disk refuses it ({error}). Check its owner and "
+        f"permissions, whether the disk is mounted read-only, and the free space, or work on a copy elsewhere."
+    )
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what the disk refuses inside into a `DatasetWriteError` that names `folder`."""
+    try:
+        yield
+    except DatasetWriteError:
+        raise
+    except OSError as error:
+        raise not_writable(folder, error) from error
+
+
 def fsync_directory(folder: Path) -> None:
     """Make renames inside `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -142,29 +161,44 @@ class WriterLock:
     def __init__(self, root: Path) -> None:
         self.path = root / ".writer.lock"
         self._descriptor: int | None = None
+        self._owner = 0
 
     def acquire(self) -> None:
         """Take the lock.
 
         Raises:
             DatasetLockedError: another living process holds it; the message names its process id.
+            DatasetWriteError: the folder cannot be written to, or its file system has no locks.
         """
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise not_writable(self.path.parent, error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except BlockingIOError:
             holder = os.read(descriptor, 64).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
             raise DatasetLockedError(
                 f"{self.path.parent} is being written by process {holder}; expected no other writer.\n"
                 f"Wait for it to end, stop it, or write to another folder."
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        self._descriptor = descriptor
+        except OSError as error:
+            os.close(descriptor)
+            raise DatasetWriteError(
+                f"{self.path}: expected a lock, found that the file system gives none ({error}). Free some space if it is "
+                f"full; if it has no locks, as some network drives, use a local folder."
+            ) from error
+        self._descriptor, self._owner = descriptor, os.getpid()
 
     def release(self) -> None:
         """Give the lock back; does nothing when it is not held."""
         if self._descriptor is not None:
+            if (
+                self._owner == os.getpid()
+            ):  # a forked child has the descriptor, too, and would keep the lock; it may not end it
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None

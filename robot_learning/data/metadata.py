@@ -75,7 +75,7 @@ class Metadata:
             DamagedDatasetError: a metadata file is missing or damaged.
         """
         info = load_info(root)
-        features = {key: Feature.from_dict(value) for key, value in info["features"].items()}
+        features = _features(root, info)
         ours = read_json(root / OURS_PATH, root) if (root / OURS_PATH).exists() else None
         if ours is not None and "contract" not in ours:
             raise DamagedDatasetError(root / OURS_PATH, "a key 'contract'", f"{sorted(ours)}", root)
@@ -129,10 +129,24 @@ def load_info(root: Path) -> dict[str, Any]:
             f"{path}: codebase_version: expected {CODEBASE_VERSION!r}, found {version!r}. Convert older datasets with the "
             f"converter of the lerobot package first (robot-learning dataset repair cannot)."
         )
-    missing = [key for key in ("fps", "features", "total_episodes", "total_frames") if key not in info]
-    if missing or not isinstance(info["features"], dict):
-        raise DamagedDatasetError(path, "the keys fps, features, total_episodes, total_frames", f"no {missing}", root)
+    lowest = {"fps": 1, "total_episodes": 0, "total_frames": 0}
+    found = {key: info.get(key) for key in lowest}
+    wrong = {key: value for key, value in found.items() if not isinstance(value, int | float) or value < lowest[key]}
+    if wrong:
+        raise DamagedDatasetError(path, f"numbers of at least {lowest}", f"{wrong}", root)
+    if not isinstance(info.get("features"), dict):
+        raise DamagedDatasetError(path, "the features by name", f"{info.get('features')!r}", root)
     return info
+
+
+def _features(root: Path, info: Mapping[str, Any]) -> dict[str, Feature]:
+    features = {}
+    for key, plain in info["features"].items():
+        try:
+            features[key] = Feature.from_dict(plain)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise DamagedDatasetError(root / INFO_PATH, f"{key}: dtype and shape", f"{plain!r}", root) from None
+    return features
 
 
 def episode_files(root: Path) -> list[Path]:

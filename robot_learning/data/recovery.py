@@ -40,7 +40,10 @@ def recover(root: Path) -> list[str]:
         write_rows(root, rows)
         done.append(f"removed the half-written episode {committed}")
     meta.episodes = rows
-    known = tables.read_tasks(root) if (root / tables.TASKS_PATH).exists() else []
+    known = tables.read_tasks(root) if rows or (root / tables.TASKS_PATH).exists() else []
+    lost = sorted({task for row in rows for task in row["tasks"]} - set(known))
+    if lost:
+        raise DamagedDatasetError(root / tables.TASKS_PATH, f"the tasks {lost} of the episode rows", f"{known}", root)
     used = len(rows) and 1 + max(known.index(task) for row in rows for task in row["tasks"])
     used = max(used, int(info.get("total_tasks", 0)))
     if len(rows) > committed:

@@ -22,7 +22,7 @@ from robot_learning.data import tables
 from robot_learning.data.check import DataFiles, check_columns, check_video
 from robot_learning.data.commit import bookkeeping, episode_row
 from robot_learning.data.decoder import VideoReader
-from robot_learning.data.files import DatasetError, WriterLock, read_json, set_aside
+from robot_learning.data.files import DatasetError, WriterLock, read_json, set_aside, writing
 from robot_learning.data.metadata import (
     INFO_PATH,
     OURS_PATH,
@@ -61,7 +61,7 @@ def repair(root: Path, track: Track = lambda rows: rows) -> Repair:
 
     Raises:
         DatasetError: there is no dataset of this package at `root` (its `meta/robot_learning.json` is needed).
-        DatasetLockedError: a writer is at work.
+        DatasetLockedError: a writer is at work. DatasetWriteError: the disk refuses.
     """
     ours_path = root / OURS_PATH
     if not ours_path.is_file():
@@ -72,7 +72,8 @@ def repair(root: Path, track: Track = lambda rows: rows) -> Repair:
     lock = WriterLock(root)
     lock.acquire()
     try:
-        return _repair(root, read_json(ours_path, root), track)
+        with writing(root):
+            return _repair(root, read_json(ours_path, root), track)
     finally:
         lock.release()
 

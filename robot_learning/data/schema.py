@@ -119,6 +119,16 @@ def check_frame(frame: Mapping[str, Any], features: Mapping[str, Feature]) -> di
     return {key: _check_value(key, frame[key], feature) for key, feature in features.items()}
 
 
+def check_task(task: Any) -> None:
+    """Refuse what is no instruction, or cannot be stored as text (`FrameError`)."""
+    if not isinstance(task, str) or not task.strip():
+        raise FrameError(f"task: expected an instruction in words, found {task!r}")
+    try:
+        task.encode()
+    except UnicodeEncodeError as error:
+        raise FrameError(f"task: expected text that UTF-8 can hold, found {task!r} ({error.reason})") from None
+
+
 def _check_value(key: str, value: Any, feature: Feature) -> np.ndarray:
     array = np.asarray(value)
     expected = "uint8" if feature.is_image else feature.dtype

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from robot_learning.data.dataset import Dataset
 from robot_learning.data.episode import Segment
-from robot_learning.data.files import DatasetError, write_atomic
+from robot_learning.data.files import DatasetError, write_atomic, writing
 from robot_learning.data.video import VideoConfig, VideoEncoder
 
 Track = Callable[[Iterable[Any]], Iterable[Any]]
@@ -167,12 +167,13 @@ def view(
     empty.
 
     Raises:
-        DatasetError: the dataset is empty or has no such camera.
+        DatasetError: the dataset is empty or has no such camera. DatasetWriteError: `output` cannot be written to.
     """
     if not dataset.num_episodes:
         raise DatasetError(f"{dataset.root}: expected episodes to look at, found none")
     keys = [find_camera(dataset, name) for name in cameras] or dataset.image_keys or [find_camera(dataset, None)]
-    output.mkdir(parents=True, exist_ok=True)
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
     sections = []
     segments = dataset.segments
     tasks = [task for task in dataset.tasks if any(segment.task == task for segment in segments)]

@@ -28,10 +28,11 @@ from robot_learning.data.files import (
     WriterLock,
     fsync_file,
     write_json,
+    writing,
 )
 from robot_learning.data.metadata import INFO_PATH, OURS_PATH, Metadata, load_info, new_info
 from robot_learning.data.recovery import recover
-from robot_learning.data.schema import Feature, bookkeeping_features, check_frame, contract_features
+from robot_learning.data.schema import Feature, bookkeeping_features, check_frame, check_task, contract_features
 from robot_learning.data.statistics import MAX_SAMPLED_IMAGES, Statistics, sample_rows
 from robot_learning.data.video import VIDEO_ERRORS, VideoConfig, VideoEncoder
 
@@ -78,7 +79,7 @@ class DatasetWriter:
         Raises:
             DatasetError: something else is at `root`, the rate is not a whole number of frames a second, or an image
                 has an odd side.
-            DatasetLockedError: another process is creating it.
+            DatasetLockedError: another process is creating it. DatasetWriteError: the disk refuses.
         """
         root = Path(root)
         if contract.rate != int(contract.rate):
@@ -87,16 +88,18 @@ class DatasetWriter:
             if stream.shape[0] % 2 or stream.shape[1] % 2:
                 raise DatasetError(f"{key}: expected an even height and width (video), found {stream.shape}")
         _refuse_occupied(root)
-        root.mkdir(parents=True, exist_ok=True)
+        with writing(root):
+            root.mkdir(parents=True, exist_ok=True)
         lock = WriterLock(root)
         lock.acquire()
         try:
             _refuse_occupied(root)
             video = video or VideoConfig()
-            write_json(root / OURS_PATH, _ours(contract, video, config))
             meta = Metadata(root, {}, declared_features(contract, video, extra), _ours(contract, video, config), [])
             meta.info = new_info(meta.features, int(contract.rate), robot_type or contract.name)
-            meta.save_info(tasks=0)
+            with writing(root):
+                write_json(root / OURS_PATH, meta.ours)
+                meta.save_info(tasks=0)
             return DatasetWriter(meta, contract, lock)
         except BaseException:
             lock.release()
@@ -109,14 +112,15 @@ class DatasetWriter:
         Raises:
             DatasetError: no dataset, or it was recorded under another contract, rate or image size (both sides are named).
             DamagedDatasetError: its metadata is damaged.
-            DatasetLockedError: another process is writing to it.
+            DatasetLockedError: another process is writing to it. DatasetWriteError: the disk refuses.
         """
         root = Path(root)
         load_info(root)
         lock = WriterLock(root)
         lock.acquire()
         try:
-            recover(root)
+            with writing(root):
+                recover(root)
             meta = Metadata.load(root, with_stats=True)
             _require_same_contract(meta, contract)
             return DatasetWriter(meta, contract, lock)
@@ -177,8 +181,7 @@ class DatasetWriter:
             DatasetWriteError: the disk refused the video; the episode is discarded, the writer stays usable.
         """
         arrays = check_frame(frame, self._features)
-        if not isinstance(task, str) or not task.strip():
-            raise FrameError(f"task: expected an instruction in words, found {task!r}")
+        check_task(task)
         try:
             if not self._encoders:
                 self._start_videos()
@@ -207,6 +210,7 @@ class DatasetWriter:
             raise DatasetError("save_episode: expected at least one frame, found none; call add_frame first")
         try:
             info_text = json.dumps(dict(info or {}), ensure_ascii=False, allow_nan=False)
+            info_text.encode()
         except (TypeError, ValueError) as error:
             raise DatasetError(f"info: expected JSON-serialisable values, found {error}") from error
         try:
@@ -231,17 +235,23 @@ class DatasetWriter:
         self._begin()
 
     def add_episode(self, episode: Episode) -> int:
-        """Commit a whole episode and return its index. Raises what `add_frame` and `save_episode` raise.
+        """Commit a whole episode and return its index.
 
-        A bad frame discards the whole episode.
+        Raises:
+            FrameError: the episode is empty, its arrays differ in length, or a frame is bad; nothing is kept of it.
+            DatasetError: an episode is in progress (it goes on), or `info` is not JSON-serialisable.
+            DatasetWriteError: the disk refused.
         """
         if self._length:
             raise DatasetError("add_episode: expected no episode in progress, found one; save or discard it first")
+        lengths = {key: np.shape(values)[0] if np.ndim(values) else 0 for key, values in episode.frames.items()}
+        if len(set(lengths.values())) != 1 or not min(lengths.values()):
+            raise FrameError(f"add_episode: expected arrays of one length, at least 1, found {lengths or 'none'}")
         try:
             for t in range(len(episode)):
                 self.add_frame({key: values[t] for key, values in episode.frames.items()}, task=episode.task)
             return self.save_episode(episode.success, episode.info)
-        except DatasetError:
+        except BaseException:
             self.discard_episode()
             raise
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from robot_learning.commands.main import main
-from robot_learning.data import Dataset
+from robot_learning.contract import Contract
+from robot_learning.data import Dataset, DatasetWriter
 
+from .recordings import make_episode
 from .test_dataset import damage
 
 VIDEO = "videos/observation.images.front/chunk-000/file-001.mp4"
@@ -26,6 +28,19 @@ def test_info(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert robot_learning("info", root, "--json") == 0
     overview = json.loads(capsys.readouterr().out)
     assert overview["tasks"]["open the drawer"] == {"episodes": 2, "successes": 2, "frames": 19}
+
+
+def test_brackets_in_tasks_and_paths_are_text(
+    tmp_path: Path, contract: Contract, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "[/bold] monday"
+    with DatasetWriter.create(root, contract) as writer:
+        writer.add_episode(make_episode(contract, 3, task="say [/x] [red] now"))
+    assert robot_learning("info", root) == 0
+    printed = capsys.readouterr().out
+    assert "say [/x] [red] now" in printed and "[/bold] monday" in printed.replace("\n", "")
+    damage(root / "data/chunk-000/file-000.parquet", 300)
+    assert robot_learning("check", root) == 1
 
 
 def test_check_then_repair_then_check(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
