@@ -126,6 +126,8 @@ class _Loop:
         if self.alone is not None:
             self.alone.begin_as(self.demonstrated)
         if (run / PRACTICE).exists():
+            # A kill inside a commit leaves an episode that only a writer's recovery finishes: first that, then count.
+            DatasetWriter.open_or_create(run / PRACTICE, self.contract).close()
             practised = Dataset(run / PRACTICE)
             self.lengths = [int(b - a) for a, b in practised.episode_ranges]
             self.successes = practised.episode_success.tolist()

@@ -17,6 +17,7 @@ from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.self_imitation import SelfImitationConfig
 from robot_learning.commands.main import main
 from robot_learning.data import Dataset
+from robot_learning.data.metadata import Metadata
 from robot_learning.policies import load_policy, read_checkpoint, save_checkpoint
 from robot_learning.training import self_imitation
 from robot_learning.training.collection import collect_demonstrations
@@ -128,21 +129,47 @@ practise(read_run(Path(sys.argv[1])), resume=True)
 
 
 def test_a_killed_run_goes_on_to_the_very_same(config: SelfImitationRun, tmp_path: Path) -> None:
-    straight = dataclasses.replace(config, run=str(tmp_path / "straight"))
+    straight, run = dataclasses.replace(config, run=str(tmp_path / "straight")), Path(config.run)
     practise(straight)
-    Path(config.run).mkdir()
-    self_imitation.save_plain(Path(config.run), config)
-    for _ in range(2):
+    run.mkdir()
+    self_imitation.save_plain(run, config)
+    for moment in ("practice/data/*/*.parquet", "rounds/round_1"):  # in the first round, as the second begins
         child = subprocess.Popen([sys.executable, "-c", RUN, config.run], stderr=subprocess.DEVNULL)
         started = time.monotonic()
-        while child.poll() is None and not (Path(config.run) / "practice").exists():
-            assert time.monotonic() - started < 120
-            time.sleep(0.02)
-        time.sleep(np.random.default_rng().uniform(0, 1.0))  # to die at any moment
+        while not any(run.glob(moment)):
+            assert child.poll() is None and time.monotonic() - started < 120
+            time.sleep(0.002)
         child.kill()
-        child.wait()
+        assert child.wait() == -signal.SIGKILL
     assert practise(config, resume=True).finished
     assert same(config, straight)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nobody handles it."""
+
+
+@pytest.mark.parametrize("written", [0, 2])
+def test_a_run_that_died_inside_a_commit_goes_on_to_the_very_same(
+    config: SelfImitationRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    straight = dataclasses.replace(config, run=str(tmp_path / "straight"))
+    practise(straight)
+    real, calls = Metadata.save_info, []
+
+    def dies(self: Metadata, tasks: int) -> None:
+        calls.append(tasks)
+        if len(calls) > written:
+            raise Killed
+        real(self, tasks)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Metadata, "save_info", dies)
+        practise(config)
+    assert practise(config, resume=True).finished
+    assert same(config, straight)
+    for told in (Dataset(Path(each.run) / "practice") for each in (config, straight)):
+        assert [told.episode_info(e)["episode"] for e in range(told.num_episodes)] == list(range(told.num_episodes))
 
 
 def test_practice_that_nobody_resets_goes_on_to_the_very_same(
