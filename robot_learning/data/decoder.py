@@ -6,7 +6,9 @@ packets since its keyframe and their decoding: no probing, no seeking in a conta
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -19,6 +21,18 @@ from av.video.reformatter import VideoReformatter
 
 from robot_learning.data.files import DamagedDatasetError
 from robot_learning.data.video import ONE_THREAD, VIDEO_ERRORS
+from robot_learning.errors import UserError
+
+
+class OpenFilesError(UserError, OSError):
+    """A video could not be opened because too many files are open; nothing is said about the video itself."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        super().__init__(
+            f"{path}: expected room for one more open file, found {error.strerror or error}: this process may have {limit}. "
+            f"The video may well be whole; raise the limit (ulimit -n {max(4096, 2 * limit)}) and start again"
+        )
 
 
 class VideoIndex:
@@ -28,7 +42,7 @@ class VideoIndex:
         """Demux `path`.
 
         Raises:
-            DamagedDatasetError: the file is missing, truncated or has no video.
+            DamagedDatasetError: the file is missing, truncated or has no video. OpenFilesError: too many files are open.
         """
         self.path = path
         try:
@@ -41,6 +55,7 @@ class VideoIndex:
                 self.extradata = stream.codec_context.extradata
                 self.shape = (stream.codec_context.height, stream.codec_context.width, 3)
         except (*VIDEO_ERRORS, IndexError, TypeError) as error:
+            _require_open_files(path, error)
             raise DamagedDatasetError(path, "a readable video", str(error), root) from error
         if not rows or any(row[1] is None or row[1] < 0 for row in rows) or not rows[0][3]:
             raise DamagedDatasetError(path, "a video that starts with a keyframe", f"{len(rows)} packets", root)
@@ -97,7 +112,7 @@ class VideoReader:
         self._start()
 
     def index(self, path: Path) -> VideoIndex:
-        """The packet index of a file (`DamagedDatasetError` when it cannot be read)."""
+        """The packet index of a file; raises what `VideoIndex` raises."""
         return self._open(path)[0]
 
     def frames(
@@ -109,6 +124,7 @@ class VideoReader:
 
         Raises:
             DamagedDatasetError: the file is missing, truncated, too short, of another size or does not decode.
+            OpenFilesError: too many files are open.
         """
         with self._lock:
             index, descriptor, decoder = self._open(path)
@@ -130,10 +146,14 @@ class VideoReader:
 
     def close(self) -> None:
         """Close every open file."""
-        for _, descriptor, _ in self._files.values():
+        while self._files:
+            _, (_, descriptor, _) = self._files.popitem()
             os.close(descriptor)
-        self._files.clear()
         self._decoders.clear()
+
+    def __del__(self) -> None:
+        if getattr(self, "_files", None):  # absent where the making of this failed
+            self.close()
 
     def _open(self, path: Path) -> tuple[VideoIndex, int, _Decoder]:
         entry = self._files.get(path)
@@ -142,7 +162,7 @@ class VideoReader:
             # One decoder serves every file with the same stream header; files we wrote all share it.
             kind = (index.codec, index.extradata, index.shape)
             decoder = self._decoders.get(kind) or self._decoders.setdefault(kind, _Decoder(index))
-            entry = (index, os.open(path, os.O_RDONLY | os.O_CLOEXEC), decoder)
+            entry = (index, _descriptor(path, self.root), decoder)
             self._files[path] = entry
             if len(self._files) > self.max_open:
                 _, (_, oldest, _) = self._files.popitem(last=False)
@@ -209,6 +229,20 @@ class VideoReader:
                 height, width, channels = out.shape[1:]
                 pixels = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, : width * channels]
                 out[row] = pixels.reshape(height, width, channels)
+
+
+def _descriptor(path: Path, root: Path | None) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        _require_open_files(path, error)
+        raise DamagedDatasetError(path, "a readable video", str(error), root) from error
+
+
+def _require_open_files(path: Path, error: Exception) -> None:
+    """Raise `OpenFilesError` where `error` says that no more files can be opened."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        raise OpenFilesError(path, error) from error
 
 
 def _packet(index: VideoIndex, descriptor: int, position: int) -> Any:

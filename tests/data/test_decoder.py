@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from robot_learning.data.decoder import VideoReader
+from robot_learning.data import decoder
+from robot_learning.data.decoder import OpenFilesError, VideoIndex, VideoReader
 from robot_learning.data.files import DamagedDatasetError
 from robot_learning.data.video import VideoConfig, VideoEncoder
 
@@ -57,3 +62,43 @@ def test_a_damaged_frame_does_not_spoil_the_next_read(videos: dict[Path, np.ndar
     with pytest.raises(DamagedDatasetError, match="frames that decode"):
         reader.frames(damaged, [7])
     assert np.array_equal(reader.frames(whole, [8])[0], videos[whole][8])
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_reader_that_nobody_holds_any_more_leaves_no_file_open(videos: dict[Path, np.ndarray]) -> None:
+    before = open_files()
+    reader = VideoReader()
+    for path in videos:
+        reader.frames(path, [0])
+    assert open_files() == before + len(videos)
+    del reader
+    assert open_files() == before
+
+
+@contextmanager
+def room_for(files: int) -> Iterator[None]:
+    """This process may open so many files more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(os.devnull, os.O_RDONLY)  # the lowest number that is free
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + files, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("at_second_opening", [False, True])
+def test_too_many_open_files_are_no_damage(
+    videos: dict[Path, np.ndarray], monkeypatch: pytest.MonkeyPatch, at_second_opening: bool
+) -> None:
+    path, reader = next(iter(videos)), VideoReader()
+    if at_second_opening:  # it was demuxed, and then another thread took the last number
+        index = VideoIndex(path)
+        monkeypatch.setattr(decoder, "VideoIndex", lambda *_: index)
+    with room_for(0), pytest.raises(OpenFilesError, match=f"{path}.*ulimit -n"):
+        reader.frames(path, [0])
+    assert np.array_equal(reader.frames(path, [3])[0], videos[path][3])
