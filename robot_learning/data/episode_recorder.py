@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from robot_learning.contract import Contract
-from robot_learning.data.bag import BagError, BagWriter, finish_bag
+from robot_learning.data.bag import BagWriter, finish_bag
 from robot_learning.data.files import DatasetError, DatasetWriteError, FrameError, fsync_directory
 from robot_learning.data.messages import SECOND, encode, typestore
 from robot_learning.data.metadata import INFO_PATH, load_info
@@ -302,10 +302,13 @@ class EpisodeRecorder:
         done, folder = [], self.root / BAGS
         open_bag = folder / RECORDING
         if open_bag.exists():
-            with contextlib.suppress(BagError):  # not even its beginning is on the disk
+            unfinished = ""
+            try:
                 finish_bag(open_bag)
+            except Exception as error:  # whatever is wrong with it, the next episode can be recorded
+                unfinished = f", as it was left: {error}"
             kept = _move(open_bag, folder / "interrupted" / _when())
-            done.append(f"an interrupted episode was found; its bag is {kept}")
+            done.append(f"an interrupted episode was found; its bag is {kept}{unfinished}")
         for bag in sorted(folder.glob("episode_*")):
             if int(bag.name.removeprefix("episode_")) >= self.writer.num_episodes:
                 kept = _move(bag, folder / "interrupted" / _when())

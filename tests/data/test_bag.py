@@ -103,6 +103,37 @@ def test_a_bag_cut_off_anywhere_is_readable(tmp_path: Path, cut: int) -> None:
     assert len(found) >= 35
 
 
+@pytest.mark.parametrize(("begin", "whole"), [(1200, 0), (1340, 0), (5000, 7), (9000, 12), (15000, 21), (29000, 42)])
+@pytest.mark.parametrize("zeros", ["tail", "page"])
+def test_what_comes_before_the_zeros_of_a_power_cut_is_readable(
+    tmp_path: Path, zeros: str, begin: int, whole: int
+) -> None:
+    messages, path = make_messages(), tmp_path / "bag" / FILE
+    write(tmp_path / "bag", messages).close()
+    (tmp_path / "bag" / METADATA).unlink()
+    raw = path.read_bytes()
+    after = raw[begin + 1500 :] if zeros == "page" else b""  # more bytes than a message has
+    path.write_bytes(raw[:begin] + bytes(len(raw) - begin - len(after)) + after)
+    found = list(Bag(tmp_path / "bag").messages())
+    assert found[:-1] == messages[: len(found)][:-1]  # of the last one, the end may be among the zeros
+    assert whole <= len(found) <= whole + 7
+    assert is_finished(path)
+    assert not after or path.with_name(f"{FILE}.torn").read_bytes().endswith(after)
+
+
+def test_a_compressed_bag_of_another_recorder_is_left_as_it_is(tmp_path: Path) -> None:
+    write(tmp_path / "bag", make_messages()).close()
+    (tmp_path / "bag" / METADATA).unlink()
+    path = tmp_path / "bag" / FILE
+    raw = path.read_bytes()
+    kind = raw.index(b"\x06" + (3425).to_bytes(8, "little")) + 9 + 28  # where the first chunk names its compression
+    path.write_bytes(raw[:kind] + b"\x04\0\0\0zstd" + raw[kind + 8 :])
+    before = path.read_bytes()
+    with pytest.raises(BagError, match="uncompressed"):
+        Bag(tmp_path / "bag")
+    assert path.read_bytes() == before
+
+
 def test_a_bag_that_is_being_recorded_is_refused(tmp_path: Path) -> None:
     writer = write(tmp_path / "bag", make_messages())
     with pytest.raises(BagError, match="being recorded by a living process"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from robot_learning.contract import IMAGE_PREFIX, Contract
-from robot_learning.data import Dataset, DatasetError, DatasetWriteError, DatasetWriter
+from robot_learning.data import Dataset, DatasetError, DatasetWriteError, DatasetWriter, episode_recorder
 from robot_learning.data.bag import Bag
 from robot_learning.data.bag_conversion import bag_contract, convert_bag, find_bags
 from robot_learning.data.episode_recorder import IDLE, EpisodeRecorder, RecorderError, open_recorded
@@ -278,6 +278,42 @@ def test_what_a_kill_left_of_a_bag_that_never_began_is_no_obstacle(run: Run, con
     (root / "bags/recording").mkdir(parents=True)
     EpisodeRecorder(root, contract).close()
     assert not (root / "bags/recording").exists()
+
+
+@pytest.mark.parametrize("zeros", ["tail", "page"])
+def test_what_a_power_cut_left_of_a_bag_is_no_obstacle_and_is_kept(run: Run, contract: Contract, zeros: str) -> None:
+    run.start()
+    for _ in range(4):
+        run.tick()
+    root = run.recorder.root
+    raw = (root / "bags/recording/recording_0.mcap").read_bytes()
+    run.recorder.close()
+    (root / "bags/recording").mkdir()
+    middle = raw[: len(raw) * 3 // 4 // 4096 * 4096]
+    torn = middle + bytes(4096) + raw[len(middle) + 4096 :] if zeros == "page" else middle.ljust(len(raw), b"\0")
+    (root / "bags/recording/recording_0.mcap").write_bytes(torn)
+    again = EpisodeRecorder(root, contract)
+    again.close()
+    (kept,) = (root / "bags/interrupted").iterdir()
+    assert str(kept) in again.recovered[0]
+    bag = Bag(kept)
+    assert [event["event"] for event in events(bag)] == ["start"]
+    assert len(list(bag.messages({"/recorder/tick"}))) >= 2
+
+
+def test_a_bag_that_nobody_can_finish_is_set_apart_as_it_is(
+    run: Run, contract: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = run.recorder.root
+    run.recorder.close()
+    (root / "bags/recording").mkdir(parents=True)
+    (root / "bags/recording/recording_0.mcap").write_bytes(b"something")
+    monkeypatch.setattr(episode_recorder, "finish_bag", lambda _: {}["what nobody thought of"])
+    again = EpisodeRecorder(root, contract)
+    again.close()
+    assert "as it was left: 'what nobody thought of'" in again.recovered[0]
+    (kept,) = (root / "bags/interrupted").iterdir()
+    assert (kept / "recording_0.mcap").read_bytes() == b"something"
 
 
 def test_an_uncommitted_bag_is_set_apart_by_the_next_recorder(run: Run, contract: Contract) -> None:
