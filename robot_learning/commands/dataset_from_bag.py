@@ -12,9 +12,9 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from robot_learning.contract import Contract
+from robot_learning.data import Dataset
 from robot_learning.data.bag import Bag
-from robot_learning.data.bag_conversion import Conversion, bag_contract, convert_bag, find_bags
+from robot_learning.data.bag_conversion import Conversion, Origins, convert_bag, find_bags, require_one_contract
 from robot_learning.data.episode_recorder import open_recorded
 from robot_learning.data.mcap import BagError
 
@@ -26,9 +26,9 @@ class Config:
     sources: tyro.conf.Positional[tuple[Path, ...]]
     """Bags, one episode each; a dataset of the recorder stands for the bags of its episodes."""
     output: Path
-    """Folder of the dataset; it is made, or appended to."""
+    """Folder of the dataset; it is made, or appended to. Bags that are in it already are skipped."""
     contract: str | None = None
-    """Contract of the robot, a name or a YAML file; the recorder's bags bring their own."""
+    """Contract of the robot, a name or a YAML file; the recorder's bags bring their own, which must be the same in all."""
     task: str = ""
     """The instruction, for bags without a `task` topic."""
     success: bool | None = None
@@ -38,23 +38,43 @@ class Config:
 
 
 def run(config: Config) -> int:
-    """Convert and print a line for each bag."""
-    console = Console(highlight=False, soft_wrap=True)
+    """Convert and print a line for each bag; 1 where one could not be converted, which stops no other."""
+    console, errors = (Console(highlight=False, soft_wrap=True, stderr=stderr) for stderr in (False, True))
     paths = [path for source in config.sources for path in find_bags(source)]
     if not paths:
         raise BagError("expected at least one bag, found none; give their folders")
-    bags = [Bag(path) for path in paths]
-    own = bag_contract(bags[0])
-    contract = Contract.load(config.contract) if config.contract else own
-    if contract is None:
-        raise BagError(
-            f"{bags[0].path}: expected a bag with a contract in it, found none; give --contract NAME or FILE"
-        )
-    with open_recorded(config.output, contract) as writer:
-        for bag in bags:
-            done = convert_bag(bag, writer, contract, config.task, config.success, config.namespace)
-            console.print(f"{bag.path}: {_summary(done)}", markup=False)
-    return 0
+    bags, failed = list[Bag](), list[Path]()
+
+    def fail(path: Path, error: Exception) -> None:
+        errors.print(f"not converted: {error}", markup=False)
+        failed.append(path)
+
+    for path in paths:
+        try:
+            bags.append(Bag(path))
+        except BagError as error:
+            fail(path, error)
+    if bags:
+        contract = require_one_contract(bags, config.contract or "")
+        with open_recorded(config.output, contract) as writer:
+            origins = Origins(Dataset(config.output))
+            for bag in bags:
+                known = origins.episode_of(bag)
+                if known is not None:
+                    console.print(
+                        f"{bag.path}: skipped, it is episode {known} of {config.output} already", markup=False
+                    )
+                    continue
+                try:
+                    done = convert_bag(bag, writer, contract, config.task, config.success, config.namespace)
+                except BagError as error:
+                    fail(bag.path, error)
+                    continue
+                origins.add(done)
+                console.print(f"{bag.path}: {_summary(done)}", markup=False)
+    if failed:
+        errors.print(f"{len(failed)} of {len(paths)} bags could not be converted", markup=False)
+    return int(bool(failed))
 
 
 def _summary(done: Conversion) -> str:

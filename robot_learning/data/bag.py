@@ -130,13 +130,14 @@ class Bag:
 
     @contextmanager
     def _reader(self) -> Iterator[Any]:
-        from rosbags.rosbag2 import Reader, ReaderError
+        from rosbags.rosbag2 import Reader
 
         try:
             with Reader(self.path) as reader:
                 yield reader
-        except (ReaderError, FileNotFoundError) as error:
-            raise BagError(f"{self.path}: expected a readable bag, found: {error}") from error
+        except Exception as error:  # the reader trusts its input: torn bags raise whatever it meets first
+            found = f"{type(error).__name__}: {error}"
+            raise BagError(f"{self.path}: expected a readable bag, found: {found}; mend it or leave it out") from error
 
 
 def _write_metadata(folder: Path, file: McapWriter) -> None:

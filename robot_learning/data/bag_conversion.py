@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from robot_learning.contract import STATE, Contract
 from robot_learning.control.gripper import gripper_opening
 from robot_learning.control.kinematics import Kinematics
 from robot_learning.data.bag import Bag
+from robot_learning.data.dataset import Dataset
 from robot_learning.data.episode_recorder import BAGS, add_frame
 from robot_learning.data.mcap import BagError
 from robot_learning.data.messages import SECOND, MessageFault, decode
@@ -64,6 +65,58 @@ def bag_contract(bag: Bag) -> Contract | None:
     return Contract.from_dict(yaml.safe_load(text), where=f"{bag.path}: contract") if text else None
 
 
+class Origins:
+    """Which bags the episodes of a dataset came from, so that none becomes an episode twice."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.root = dataset.root
+        self._infos: list[Mapping[str, Any]] = [
+            dataset.episode_info(episode) for episode in range(dataset.num_episodes)
+        ]
+
+    def episode_of(self, bag: Bag) -> int | None:
+        """The episode that was made of the bag, or recorded with it; None where there is none.
+
+        Bags of several datasets share their names (`episode_000000`), so the time of the first message counts, too.
+        """
+        for episode, info in enumerate(self._infos):
+            name = info.get("bag")
+            if name is None:
+                continue
+            if info.get("source") != "bag":
+                if (self.root / name).resolve() == bag.path.resolve():
+                    return episode
+            elif (name, info.get("bag_start", bag.start)) == (bag.path.name, bag.start):
+                return episode
+        return None
+
+    def add(self, done: Conversion) -> None:
+        """Take note of a further episode, which has just been committed."""
+        self._infos.append(done.info)
+
+
+def require_one_contract(bags: Sequence[Bag], name: str = "") -> Contract:
+    """The contract of all bags: the one called `name` (or in that file), else the first that a bag has in it.
+
+    Raises:
+        BagError: there is none, or a bag was recorded under another one. ContractError: it cannot be read.
+    """
+    own = [(bag.path, found) for bag in bags if (found := bag_contract(bag)) is not None]
+    if not name and not own:
+        raise BagError(
+            f"{bags[0].path}: expected a bag with a contract in it, found none; give --contract NAME or FILE"
+        )
+    where, contract = (f"--contract {name}", Contract.load(name)) if name else (str(own[0][0]), own[0][1])
+    for path, found in own:
+        if lines := contract.differences(found):
+            listing = "\n  ".join(lines)
+            raise BagError(
+                f"{path}: expected the contract of {where}, found another one; here is {where}, there {path}:\n  {listing}\n"
+                f"Convert bags of different contracts into different datasets, each bag under its own contract."
+            )
+    return contract
+
+
 def _in_lockstep(bag: Bag) -> bool:
     """Whether the recorder took the bag from a simulation in lockstep."""
     return "contract" in bag.custom and bool(json.loads(bag.custom.get("config", "{}")).get(LOCKSTEP))
@@ -84,7 +137,8 @@ def convert_bag(
         namespace: of the robot, in bags that hold several.
 
     Raises:
-        BagError: topics are missing, nobody says which task it shows, or not one frame could be made.
+        BagError: topics or joints are missing, nobody says which task it shows, a message of the recorder is damaged, or not
+            one frame could be made.
         DatasetWriteError: the disk refused.
     """
     replay = Replay(bag, contract, task, namespace)
@@ -97,10 +151,12 @@ def convert_bag(
         if not writer.episode_length:
             raise BagError(f"{bag.path}: not one frame could be made of it: {replay.explanation()}")
         info = recording.tally.info() | {"ended_by": replay.ended_by, "source": "bag", "bag": bag.path.name}
-        info |= {"actions": replay.actions}
+        info |= {"bag_start": bag.start, "actions": replay.actions}
         frames = writer.episode_length
         outcome = recording.success if success is None else success
         return Conversion(writer.save_episode(outcome, info), frames, replay.actions, replay.clipped, info)
+    except (MessageFault, json.JSONDecodeError) as error:
+        raise BagError(f"{bag.path}: expected whole messages, found one that is none: {error}; leave it out") from error
     finally:
         writer.discard_episode()
 
@@ -233,15 +289,38 @@ class Replay:
         }
         track = []
         for topic, time, raw in self._messages(set(kinds)):
-            message = decode(raw, kinds[topic])
-            values = message.data if hasattr(message, "data") else message.points[-1].positions
-            if topic == self.contract.gripper.topic:
-                gripper = float(values[0])
+            gripping = topic == self.contract.gripper.topic
+            names = [self.contract.gripper.joint] if gripping else list(self.contract.joints.names)
+            values = self._positions(topic, decode(raw, kinds[topic]), names)
+            if values is None:
+                continue
+            if gripping:
+                gripper = values[0]
             else:
-                joints = [float(value) for value in values]
+                joints = values
             if joints is not None:
                 track.append((time, _tool(self.contract, kinematics, joints, gripper)))
+        if not track:
+            raise BagError(
+                f"{self.bag.path}: expected commands on {self.contract.action.topic!r}, found none that moves a joint; "
+                f"leave it out"
+            )
         return track
+
+    def _positions(self, topic: str, message: Any, names: list[str]) -> list[float] | None:
+        """What a command wants of the joints `names`, in their order; None where it wants nothing."""
+        if hasattr(message, "data"):
+            return [float(value) for value in message.data]
+        if not message.points:  # which stops a controller
+            return None
+        missing = [name for name in names if name not in message.joint_names]
+        if missing:
+            raise BagError(
+                f"{self.bag.path}: {topic}: expected a trajectory of {names}, found {list(message.joint_names)}; "
+                f"name the joints as the contract does, or leave the bag out"
+            )
+        wanted = message.points[-1].positions
+        return [float(wanted[message.joint_names.index(name)]) for name in names]
 
     # ---- topics
 

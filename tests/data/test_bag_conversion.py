@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from robot_learning.commands.dataset_from_bag import Config, run
@@ -14,12 +16,12 @@ from robot_learning.control.cartesian import CartesianController
 from robot_learning.data import Dataset
 from robot_learning.data.bag import Bag
 from robot_learning.data.bag_conversion import COMMANDS, MEASURED, SENT, Replay, convert_bag
-from robot_learning.data.episode_recorder import open_recorded
+from robot_learning.data.episode_recorder import EpisodeRecorder, open_recorded
 from robot_learning.data.mcap import BagError
-from robot_learning.data.messages import typestore
+from robot_learning.data.messages import encode, typestore
 
 from . import ros_messages
-from .episodes import PERIOD, T0, action, flag, text
+from .episodes import PERIOD, T0, Run, action, flag, text
 from .recordings import make_contract
 from .ros_messages import MILLISECOND
 
@@ -38,11 +40,11 @@ def contract() -> Contract:
 
 def write_bag(
     path: Path, contract: Contract, messages: list[tuple[int, str, bytes]], prefix: str = "/",
-    storage: StoragePlugin = StoragePlugin.MCAP,
+    storage: StoragePlugin = StoragePlugin.MCAP, commands: str = FLOATS,
 ) -> Path:  # fmt: skip
     """A bag as `ros2 bag record` makes it, of messages (time, relative topic, bytes)."""
     types = {stream.topic: stream.type for stream in contract.observation.values()}
-    types |= {**TYPES, contract.action.topic: FLOATS, contract.gripper.topic: FLOATS}
+    types |= {**TYPES, contract.action.topic: commands, contract.gripper.topic: FLOATS}
     with Writer(path, version=9, storage_plugin=storage) as writer:
         topics = {topic for _, topic, _ in messages}
         connections = {t: writer.add_connection(prefix + t, types[t], typestore=typestore()) for t in topics}
@@ -102,6 +104,57 @@ def test_commands_give_back_the_actions_that_made_them(tmp_path: Path, contract:
     np.testing.assert_allclose(found, actions, atol=0.03)  # the IK stops within half a millimetre
 
 
+TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
+
+
+def trajectory(names: list[str], positions: list[float] | None) -> bytes:
+    """A command to be there in 0.1 s; without `positions` one without points, which stops a controller."""
+    types = typestore().types
+    soon, none = types["builtin_interfaces/msg/Duration"](0, 100 * MILLISECOND), np.zeros(0)
+    point = types["trajectory_msgs/msg/JointTrajectoryPoint"]
+    points = [] if positions is None else [point(np.array(positions), none, none, none, soon)]
+    return encode(TRAJECTORY, header=ros_messages.header(0), joint_names=names, points=points)
+
+
+def trajectories(path: Path, contract: Contract, order: list[int], stops: tuple[int, ...] = ()) -> Path:
+    """A bag of six ticks with a command each, its joints in the `order` given; at the ticks `stops` without points."""
+    names, messages = [contract.joints.names[i] for i in order], sensors(contract, 6)
+    for t in range(6):
+        wanted = np.array(contract.joints.home) + 0.02 * t * np.array([1, 0.5, -0.5, 0.2, 0, 0])
+        raw = trajectory(names, None if t in stops else wanted[order].tolist())
+        messages.append((T0 + t * PERIOD, contract.action.topic, raw))
+        messages.append((T0 + t * PERIOD, contract.gripper.topic, ros_messages.array(np.zeros(1))))
+    return write_bag(path, contract, messages, commands=TRAJECTORY)
+
+
+@pytest.fixture(scope="module")
+def following(contract: Contract) -> Contract:
+    """A robot that takes trajectories."""
+    return dataclasses.replace(contract, action=dataclasses.replace(contract.action, type=TRAJECTORY))
+
+
+def test_the_joints_of_a_trajectory_are_found_by_name(tmp_path: Path, following: Contract) -> None:
+    straight = trajectories(tmp_path / "straight", following, [0, 1, 2, 3, 4, 5])
+    turned = trajectories(tmp_path / "turned", following, [2, 1, 0, 3, 4, 5])
+    assert Replay(Bag(turned), following, "wipe").actions == COMMANDS
+    one, two = (converted(path, following, tmp_path / f"{path.name}_out") for path in (straight, turned))
+    np.testing.assert_array_equal(one.column("action"), two.column("action"))
+    assert np.abs(one.column("action")).max() > 0.1
+    other = dataclasses.replace(following.joints, names=("another_joint", *following.joints.names[1:]))
+    foreign = trajectories(tmp_path / "foreign", dataclasses.replace(following, joints=other), [0, 1, 2, 3, 4, 5])
+    with pytest.raises(BagError, match=r"expected a trajectory of .*found \['another_joint'"):
+        converted(foreign, following, tmp_path / "none")
+
+
+def test_a_trajectory_without_points_moves_nothing(tmp_path: Path, following: Contract) -> None:
+    path = trajectories(tmp_path / "bag", following, [0, 1, 2, 3, 4, 5], stops=(3,))
+    action = converted(path, following, tmp_path / "out").column("action")
+    assert np.abs(action).max(axis=1).round(3).tolist()[2] == 0.0 and np.abs(action[3]).max() > 0.1
+    path = trajectories(tmp_path / "still", following, [0, 1, 2, 3, 4, 5], stops=tuple(range(6)))
+    with pytest.raises(BagError, match="none that moves a joint"):
+        converted(path, following, tmp_path / "none")
+
+
 def test_actions_of_the_gate_are_the_ticks(tmp_path: Path, contract: Contract) -> None:
     sent = np.random.default_rng(0).uniform(-1, 1, (4, 5)).astype(np.float32)
     messages = [
@@ -123,13 +176,88 @@ def test_actions_of_the_gate_are_the_ticks(tmp_path: Path, contract: Contract) -
 def test_the_command_line(tmp_path: Path, contract: Contract, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_bag(tmp_path / "bag", Contract.load("ur5e_2f85").with_image_size(32, 32), sensors(contract, 4))
     file = tmp_path / "robot.yaml"
-    import yaml
-
     file.write_text(yaml.safe_dump(contract.to_dict()))
     assert run(Config((path,), tmp_path / "out", contract=str(file), task="wipe")) == 0
     assert "episode 0, 3 frames, actions from the joint states" in capsys.readouterr().out
     with pytest.raises(BagError, match="--contract"):
         run(Config((path,), tmp_path / "other", task="wipe"))
+
+
+def recorded(root: Path, contract: Contract, episodes: int, begins: int = T0) -> Path:
+    """A dataset of the recorder with its bags, its first episode beginning at `begins` [ns]."""
+    recorder = EpisodeRecorder(root, contract)
+    graph = Run(contract, recorder, begins)
+    for _ in range(episodes):
+        graph.start()
+        graph.tick()
+        graph.tick()
+        recorder.save(graph.time)
+    recorder.close()
+    return root
+
+
+def test_bags_of_different_contracts_are_refused_by_both_names(tmp_path: Path, contract: Contract) -> None:
+    larger = dataclasses.replace(contract.action, scale=tuple(10 * share for share in contract.action.scale))
+    one = recorded(tmp_path / "one", contract, 1)
+    two = recorded(tmp_path / "two", dataclasses.replace(contract, action=larger), 1)
+    with pytest.raises(
+        BagError, match=r"(?s)two/bags/episode_000000: expected .*one/bags/episode_000000.*action/scale"
+    ):
+        run(Config((one, two), tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "robot.yaml").write_text(yaml.safe_dump(contract.to_dict()))
+    with pytest.raises(BagError, match=r"two/bags/episode_000000: expected .*robot\.yaml"):
+        run(Config((two,), tmp_path / "out", contract=str(tmp_path / "robot.yaml")))
+
+
+def test_a_bad_bag_stops_no_other_and_none_is_converted_twice(
+    tmp_path: Path, contract: Contract, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = recorded(tmp_path / "one", contract, 2), recorded(tmp_path / "two", contract, 1, T0 + 10**12)
+    (one / "bags/episode_000000/recording_0.mcap").write_bytes(b"something")
+    config = Config((tmp_path / "nothing", one, two, two), tmp_path / "out")
+    assert run(config) == 1
+    told = capsys.readouterr()
+    assert "nothing: expected a bag" in told.err and "one/bags/episode_000000: expected a readable bag" in told.err
+    assert "2 of 5 bags could not be converted" in told.err
+    assert "two/bags/episode_000000: skipped" in told.out  # the second time
+    assert Dataset(tmp_path / "out").num_episodes == 2
+    assert run(config) == 1
+    assert "one/bags/episode_000001: skipped, it is episode 0" in capsys.readouterr().out
+    assert run(Config((two,), tmp_path / "out")) == 0
+    assert Dataset(tmp_path / "out").num_episodes == 2
+
+
+def test_bags_of_a_dataset_are_not_converted_into_itself(tmp_path: Path, contract: Contract) -> None:
+    one, two = recorded(tmp_path / "one", contract, 1), recorded(tmp_path / "two", contract, 1)
+    assert run(Config((one, two), one)) == 0
+    assert Dataset(one).num_episodes == 2
+
+
+@pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_a_torn_bag_of_another_recorder_is_named(tmp_path: Path, contract: Contract, storage: StoragePlugin) -> None:
+    whole = write_bag(tmp_path / "bag", contract, sensors(contract, 6), storage=storage)
+    (file,) = (path for path in whole.iterdir() if path.suffix in (".mcap", ".db3"))
+    raw = file.read_bytes()
+    for size in (8, *range(0, len(raw), len(raw) // 12), len(raw) - 37, len(raw) - 1):
+        file.write_bytes(raw[:size])
+        try:
+            list(Bag(whole).messages())
+        except BagError as error:
+            assert str(error).startswith(f"{whole}: expected a readable bag")
+
+
+def test_a_reader_that_stumbles_is_no_riddle(
+    tmp_path: Path, contract: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bag = Bag(write_bag(tmp_path / "bag", contract, sensors(contract, 2)))
+
+    def stumbles(*_: object) -> None:
+        raise TypeError("ord() expected a character")
+
+    monkeypatch.setattr("rosbags.rosbag2.Reader.messages", stumbles)
+    with pytest.raises(BagError, match=r"found: TypeError: ord"):
+        list(bag.messages())
 
 
 def test_a_missing_stream_lists_the_topics_there_are(tmp_path: Path, contract: Contract) -> None:
