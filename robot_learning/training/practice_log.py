@@ -46,7 +46,9 @@ def read_entries(run: Path) -> list[Entry]:
     path = run / FILE
     content = path.read_bytes() if path.exists() else b""
     entries = []
-    for number, line in enumerate(_whole(content).decode("utf-8", "replace").splitlines(), 1):
+    # Not splitlines: a text may hold U+2028 and others that it takes for the end of a line.
+    lines = _whole(content).decode("utf-8", "replace").split("\n")[:-1]
+    for number, line in enumerate(lines, 1):
         try:
             entries.append(Entry(**json.loads(line)))
         except (ValueError, TypeError) as error:

@@ -1,5 +1,6 @@
 """The diary of practice on a robot."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,14 @@ def log(tmp_path: Path) -> PracticeLog:
 
 def test_it_is_read_as_it_was_written(log: PracticeLog, tmp_path: Path) -> None:
     assert PracticeLog(tmp_path).entries == [OPEN, HELPED, CUT]
+
+
+def test_a_text_may_hold_any_character(tmp_path: Path) -> None:
+    entries = [dataclasses.replace(OPEN, task=f"open{mark}the drawer") for mark in "\u2028\u2029\x85\x0b\x0c\x1c\r\n"]
+    log = PracticeLog(tmp_path)
+    for entry in entries:
+        log.add(entry)
+    assert PracticeLog(tmp_path).entries == entries
 
 
 def test_it_counts_ticks_help_and_success(log: PracticeLog) -> None:
