@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -83,6 +84,8 @@ class _Progress:
     kept_at: int = 0
     recent: list[bool] = field(default_factory=list)
     past: list[tuple[str, bool, str]] = field(default_factory=list)
+    parts: int | None = None
+    """The number after that of the replay buffer's last part; None in states from before it was kept."""
 
 
 class _StopTraining(Exception):
@@ -107,6 +110,8 @@ def learn(config: RLConfig, resume: bool = False) -> RLResult:
         if config.start and (Path(config.start) / LAST).exists():
             require_serves(env, config.env, Path(config.start) / LAST)
         algorithm = make_algorithm(config, env)
+        if started:
+            _drop_unfinished(run)
         progress = _restore(config, algorithm, env)
         _leave_alone(env, config, run, progress)
         if algorithm.num_timesteps < config.online_steps:
@@ -117,6 +122,26 @@ def learn(config: RLConfig, resume: bool = False) -> RLResult:
         return _Loop(config, run, env, algorithm, progress).go()
     finally:
         env.close()
+
+
+def _parts(run: Path) -> dict[int, Path]:
+    """The parts of the run's replay buffer by their numbers."""
+    return {int(path.name.split("-")[1]): path for path in (run / REPLAY).glob("part-*.safetensors")}
+
+
+def _drop_unfinished(run: Path) -> None:
+    """Take out of the replay buffer what a killed save put there before its state: those steps are taken again.
+
+    A buffer without any state is the beginning of a first save; data and practice make it anew.
+    """
+    saved = load_state(run)
+    if saved is None:
+        shutil.rmtree(run / REPLAY, ignore_errors=True)
+        return
+    known = _Progress(**saved[1]).parts
+    for number, path in _parts(run).items():
+        if known is not None and number >= known:
+            path.unlink()
 
 
 def _restore(config: RLConfig, algorithm: OfflineToOnline, env: SeededEpisodes) -> _Progress:
@@ -308,13 +333,17 @@ class _Loop(BaseCallback):
             self._save_policy("best")
 
     def _save(self) -> None:
-        """Policy and replay first: after a crash before the last rename the state is the older one."""
+        """Policy and replay first: after a crash before the last rename the state is the older one.
+
+        It knows which parts of the replay buffer are its own, so going on takes out those that came after it.
+        """
         self._save_policy("last")
         replay: ReplayBuffer | None = self.algorithm.replay
         assert replay is not None
         replay.save(self.run / REPLAY)
         self.progress.seconds, self.progress.recent = time.monotonic() - self._began, list(self._recent)
         self.progress.steps = self.algorithm.num_timesteps
+        self.progress.parts = max(_parts(self.run), default=-1) + 1
         if self._alone is not None:
             self.progress.past = [(attempt.task, attempt.solved, attempt.before) for attempt in self._alone.past]
             self._alone.save(self.run, len(self._alone.past))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -266,6 +267,34 @@ def test_a_kill_loses_at_most_the_episode_in_progress(config: CalQLRun, tmp_path
     online.write_rl_config(run, left)
     result = learn(left, resume=True)
     assert result.finished and result.online_steps == left.online_steps
+    assert ReplayBuffer.load(run / "replay").size(ONLINE) == left.online_steps
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nobody handles it."""
+
+
+@pytest.mark.parametrize("practised", [0, 100])
+def test_a_kill_between_experience_and_state_doubles_nothing(
+    config: CalQLRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, practised: int
+) -> None:
+    straight = dataclasses.replace(config, run=str(tmp_path / "straight"))
+    learn(straight)
+    real = online.save_state
+
+    def dies(run: Path, tensors: dict[str, torch.Tensor], progress: dict[str, Any]) -> None:
+        if progress["steps"] >= practised:
+            raise Killed
+        real(run, tensors, progress)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(online, "save_state", dies)
+        learn(dataclasses.replace(config, save_every=0.0))  # at the end of every episode
+    assert learn(config, resume=True).finished
+    assert same(config.run, straight.run)
+    buffers = [ReplayBuffer.load(Path(run) / "replay").source(ONLINE) for run in (config.run, straight.run)]
+    assert buffers[0].transitions == buffers[1].transitions == PRACTICE
+    assert buffers[0].frames == buffers[1].frames
 
 
 def test_practice_makes_room_for_what_it_will_bring_and_not_for_a_million_pictures(config: CalQLRun) -> None:
