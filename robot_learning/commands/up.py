@@ -15,7 +15,7 @@ from typing import Annotated
 import tyro
 
 from robot_learning.errors import UserError
-from robot_learning.nodes import graphs, shared_memory
+from robot_learning.nodes import graph_checks, graphs, shared_memory
 from robot_learning.nodes.supervisor import Supervisor, command, log_folder
 
 __doc__ += "\n\nGraphs and their arguments:\n\n" + "\n\n".join(graphs.show(graph) for graph in graphs.GRAPHS.values())
@@ -54,6 +54,7 @@ def run(config: Config) -> int:
             print(shlex.join(command(process, values["namespace"])))
         return 0
     require_ros()
+    graph_checks.check(values, processes)
     shared_memory.remove_abandoned()
     return Supervisor(log_folder(graph.name)).run(
         processes, values["namespace"], {**os.environ, **graphs.environment(), "PYTHONUNBUFFERED": "1"}
