@@ -27,7 +27,7 @@ def run(config: Config) -> int:
     report = check(config.root, lambda rows: track(rows, "checking episodes", transient=True), config.decode)
     console = Console(highlight=False, soft_wrap=True)
     for note in report.notes:
-        console.print(f"note: {note} (readers ignore it; the next writer removes it)", markup=False)
+        console.print(f"note: {note} (readers see whole episodes only; the next writer puts it right)", markup=False)
     for problem in report.problems:
         console.print(f"problem: {problem}", markup=False)
     console.print(f"{report.episodes} episodes, {report.frames} frames: {len(report.problems)} problems")
