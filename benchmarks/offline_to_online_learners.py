@@ -25,6 +25,7 @@ from stable_baselines3.common.logger import Logger
 from robot_learning.algorithms.behaviour_cloning import BehaviourCloning
 from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.algorithms.self_imitation import SelfImitationConfig
+from robot_learning.envs.tasks import TASKS
 from robot_learning.policies import load_policy, save_checkpoint
 from robot_learning.training.config import TrainConfig
 from robot_learning.training.offline import train
@@ -168,8 +169,9 @@ class Cloned(Learner):
         self.policy.reset()
 
     def act(self, observation: Any, sample: bool) -> np.ndarray:
-        """`predict` for the only task."""
-        action: np.ndarray = self.policy.predict(observation, self.policy.tasks[0])
+        """`predict` for the problem's task; what goes on from a generalist knows others, too."""
+        known = TASKS.get(self.problem.name)
+        action: np.ndarray = self.policy.predict(observation, known.instruction if known else self.policy.tasks[0])
         return action
 
 
