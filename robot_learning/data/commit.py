@@ -57,6 +57,7 @@ class EpisodeStore:
     def __init__(self, meta: Metadata) -> None:
         self.meta = meta
         self.root = meta.root
+        self.readable = len(meta.episodes)  # episodes that a reader of the folder sees
         self._stats = merged_stats(meta.episodes)
         self.tasks = tables.read_tasks(self.root) if meta.episodes else []
         files = [row["data/chunk_index"] * CHUNKS_SIZE + row["data/file_index"] for row in meta.episodes]
@@ -100,6 +101,7 @@ class EpisodeStore:
                 f"{self.root}: episode {index} is on the disk, but its metadata could not be finished ({error}). "
                 f"Free some space; saving another episode, or opening the dataset for writing, adds it."
             ) from error
+        self.readable = index + 1
         return index
 
     def _row(self, episode: StagedEpisode) -> dict[str, Any]:

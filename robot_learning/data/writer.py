@@ -158,6 +158,11 @@ class DatasetWriter:
     # ---- recording
 
     @property
+    def readable_episodes(self) -> int:
+        """Episodes that a reader of the folder sees now; while one is committed it is among `num_episodes` a little earlier."""
+        return self._store.readable
+
+    @property
     def num_episodes(self) -> int:
         """Committed episodes."""
         return self._store.num_episodes

@@ -310,7 +310,7 @@ class Recorder(RobotNode[Config]):
             self._outcome = _Outcome(f"the episode was saved and ended: {why}")
             self._work.put(_Task(lambda: recorder.save(0, why)))
         level, text = self._judge(recorder)
-        values = {"state": recorder.state, "episodes": recorder.writer.num_episodes, "ticks": recorder.ticks}
+        values = {"state": recorder.state, "episodes": recorder.writer.readable_episodes, "ticks": recorder.ticks}
         values |= {"frames": recorder.writer.episode_length, "skipped ticks": recorder.recording.tally.skipped}
         silent = [stream.topic for stream in self.contract.observation.values() if stream.topic not in self._latest]
         values |= {"never heard": ", ".join(silent)}
