@@ -14,7 +14,7 @@ from robot_learning.nodes.listening import listener
 from robot_learning.nodes.service_calls import ServiceError
 
 STEP = 0.05  # [s]
-SETTLED = 1.5  # where nobody further was found for so long, there is nobody further [s]
+SETTLED = 2.5  # nobody further was found for so long: there is nobody (with our profile each tells of itself once a second) [s]
 
 
 def call(service: str, namespace: str = "", wait: float = 5.0) -> str:
