@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,10 @@ ENVIRONMENT_STATE = "observation.environment_state"
 JOINT_STATE = "sensor_msgs/msg/JointState"
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 FLOAT64_ARRAY = "std_msgs/msg/Float64MultiArray"
-COMMAND_TYPES = (
-    FLOAT64_ARRAY,
-    "trajectory_msgs/msg/JointTrajectory",
-)  # forward_command_ and joint_trajectory_controller
+COMMAND_TYPES = (FLOAT64_ARRAY, "trajectory_msgs/msg/JointTrajectory")  # of the two controllers of ros2_control
 DTYPES = ("float32", "float64", "uint8", "int64", "bool")
+UNITS = ("rad", "rad/s", "m", "1")  # of a state and an action; other streams may measure anything
+_TOPIC = re.compile(r"/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*")
 
 
 class ContractError(UserError, ValueError):
@@ -223,7 +223,12 @@ class Contract:
             data = yaml.safe_load(path.read_text())
         except yaml.YAMLError as error:
             raise ContractError(f"{path} is not valid YAML: {error}") from error
-        return Contract.from_dict(data, where=str(path))
+        contract = Contract.from_dict(data, where=str(path))
+        # here only: the contract in a checkpoint names what its policy reads, which may be pictures alone
+        if contract.action.type and STATE not in contract.observation:
+            found = list(contract.observation)
+            raise ContractError(f"{path}: observation: expected {STATE}, without which no robot moves, found {found}")
+        return contract
 
     @staticmethod
     def from_dict(data: Any, where: str = "contract") -> Contract:
@@ -304,47 +309,48 @@ def _stream(key: str, value: Any, where: str) -> Stream:
             raise ContractError(f"{where}: an image is uint8 (height, width, 3), found {stream.dtype} {stream.shape}")
         if stream.type and stream.type not in IMAGE_TYPES:  # empty: data that came from elsewhere than ROS
             raise ContractError(f"{where}: type {stream.type!r} is not one of {list(IMAGE_TYPES)}")
+        if any(side < 2 or side % 2 for side in stream.shape[:2]):
+            raise ContractError(f"{where}: shape: expected an even height and width, for video, found {stream.shape}")
         if stream.source_shape and (len(stream.source_shape) != 3 or stream.source_shape[2] != 3):
             raise ContractError(f"{where}: source_shape is (height, width, 3), found {stream.source_shape}")
     elif stream.names and (len(stream.names),) != stream.shape:
         raise ContractError(f"{where}: {len(stream.names)} names for shape {stream.shape}")
     if stream.units and len(stream.units) != len(stream.names):
         raise ContractError(f"{where}: {len(stream.units)} units for {len(stream.names)} names")
+    _require_topic(stream.topic, stream.type, where)
     if stream.rate <= 0 or stream.max_age <= 0:
         raise ContractError(f"{where}: rate and max_age must be positive, found {stream.rate} and {stream.max_age}")
     return stream
 
 
 def _validate(contract: Contract, where: str) -> None:
-    n = len(contract.joints.names)
+    joints, gripper = contract.joints, contract.gripper
+    n = len(joints.names)
     for name in ("lower", "upper", "velocity", "home"):
-        found = len(getattr(contract.joints, name))
+        found = len(getattr(joints, name))
         if found != n:
             raise ContractError(f"{where}: joints: {name} has {found} entries for {n} joint names")
-    if len(set(contract.joints.names)) != n:
-        raise ContractError(f"{where}: joints: names repeat: {list(contract.joints.names)}")
-    for joint, low, high, home in zip(
-        contract.joints.names, contract.joints.lower, contract.joints.upper, contract.joints.home, strict=True
+    if len(set(joints.names)) != n:
+        raise ContractError(f"{where}: joints: names repeat: {list(joints.names)}")
+    for joint, low, high, home, velocity in zip(
+        joints.names, joints.lower, joints.upper, joints.home, joints.velocity, strict=True
     ):
         if not low <= home <= high:
             raise ContractError(f"{where}: joints: {joint}: home {home} is outside its limits [{low}, {high}]")
         if not math.isfinite(high - low):
             raise ContractError(f"{where}: joints: {joint}: expected finite limits, found [{low}, {high}]")
-        if not 0.0 <= 2 * contract.joints.margin < high - low:
+        if not 0.0 <= 2 * joints.margin < high - low:
             raise ContractError(
-                f"{where}: joints: {joint}: margin {contract.joints.margin} from both ends of [{low}, {high}] leaves no way"
+                f"{where}: joints: {joint}: margin {joints.margin} from both ends of [{low}, {high}] leaves no way"
             )
-    for joint, velocity in zip(contract.joints.names, contract.joints.velocity, strict=True):
         if not 0.0 < velocity < math.inf:
             raise ContractError(
                 f"{where}: joints: {joint}: velocity: expected a number above 0 [rad/s], found {velocity}"
             )
-    if contract.gripper.open == contract.gripper.closed or not math.isfinite(
-        contract.gripper.open - contract.gripper.closed
-    ):
+    if gripper.open == gripper.closed or not math.isfinite(gripper.open - gripper.closed):
         raise ContractError(
             f"{where}: gripper: open and closed: expected two different positions, "
-            f"found {contract.gripper.open} and {contract.gripper.closed}"
+            f"found {gripper.open} and {gripper.closed}"
         )
     if len(contract.workspace.lower) != 3 or len(contract.workspace.upper) != 3:
         raise ContractError(f"{where}: workspace: lower and upper need 3 numbers each")
@@ -359,12 +365,36 @@ def _validate(contract: Contract, where: str) -> None:
             raise ContractError(f"{where}: action: {name}: scale: expected a finite number other than 0, found {scale}")
     if act.type and act.type not in COMMAND_TYPES:
         raise ContractError(f"{where}: action: type {act.type!r} is not one of {list(COMMAND_TYPES)}")
-    if contract.gripper.type != FLOAT64_ARRAY:
-        raise ContractError(f"{where}: gripper: type is {FLOAT64_ARRAY}, found {contract.gripper.type!r}")
-    state = contract.observation.get(STATE)
-    if state is not None and state.type not in ("", JOINT_STATE):
-        raise ContractError(f"{where}: {STATE}: type is {JOINT_STATE}, found {state.type!r}")
+    if gripper.type != FLOAT64_ARRAY:
+        raise ContractError(f"{where}: gripper: type is {FLOAT64_ARRAY}, found {gripper.type!r}")
+    _require_topic(act.topic, act.type, f"{where}: action")
+    _require_units(act.units, f"{where}: action")
+    _require_topic(gripper.topic, gripper.type, f"{where}: gripper")
+    if STATE in contract.observation:
+        _validate_state(contract.observation[STATE], joints.names, f"{where}: {STATE}")
     if not 0.0 < contract.rate < math.inf:
         raise ContractError(f"{where}: rate must be positive, found {contract.rate}")
     if not contract.observation:
         raise ContractError(f"{where}: observation: at least one stream is needed")
+
+
+def _validate_state(state: Stream, joints: tuple[str, ...], where: str) -> None:
+    if state.type not in ("", JOINT_STATE):
+        raise ContractError(f"{where}: type is {JOINT_STATE}, found {state.type!r}")
+    _require_units(state.units, where)
+    for name in state.names if state.type else ():  # no type: data that came from elsewhere than ROS
+        joint, _, quantity = name.rpartition(".")
+        if quantity in ("pos", "vel") and joint not in joints and name != "gripper.pos":
+            raise ContractError(f"{where}: {name!r}: expected gripper.pos, or .pos or .vel of one of {list(joints)}")
+
+
+def _require_units(units: tuple[str, ...], where: str) -> None:
+    unknown = [unit for unit in units if unit not in UNITS]
+    if unknown:
+        raise ContractError(f"{where}: units: expected {list(UNITS)}, found {unknown}")
+
+
+def _require_topic(topic: str, kind: str, where: str) -> None:
+    """What ROS takes as a name; empty only where there is no type: data that came from elsewhere than ROS."""
+    if not _TOPIC.fullmatch(topic) and (topic or kind):
+        raise ContractError(f"{where}: topic: expected a ROS name such as left_arm/joint_states, found {topic!r}")

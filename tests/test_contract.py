@@ -131,6 +131,19 @@ MISTAKES: list[tuple[str, Any, str]] = [
     (f"observation/{STATE}/dtype", "float16", "dtype 'float16' is not one of"),
     (f"observation/{STATE}/shape", [3], r"18 names for shape \(3,\)"),
     (f"observation/{STATE}/units", ["rad"], "1 units for 18 names"),
+    (f"observation/{STATE}/units", ["rad"] * 17 + ["deg"], r"units: expected \['rad', .*\], found \['deg'\]"),
+    (f"observation/{STATE}/names", ["jj.pos"] * 18, r"'jj.pos': expected .* \['shoulder_pan_joint', .*"),
+    (f"observation/{STATE}/names", ["gripper.vel"] * 18, "'gripper.vel': expected gripper.pos, or"),
+    ("action/units", ["m", "m", "m", "furlong", "1"], r"action: units: expected \['rad', .*found \['furlong'\]"),
+    (f"observation/{STATE}/topic", "", r"observation.state: topic: expected a ROS name .* found ''"),
+    (f"observation/{FRONT}/topic", "/foo bar/x", "front: topic: expected a ROS name .* found '/foo bar/x'"),
+    (f"observation/{FRONT}/topic", "front//image_raw", "front: topic: expected a ROS name"),
+    ("action/topic", "2nd_arm/commands", "action: topic: expected a ROS name .* found '2nd_arm/"),
+    ("action/topic", "commands/", "action: topic: expected a ROS name"),
+    ("gripper/topic", "", "gripper: topic: expected a ROS name .* found ''"),
+    (f"observation/{FRONT}/shape", [95, 96, 3], r"front: shape: expected an even height and width, .* \(95, 96, 3\)"),
+    (f"observation/{FRONT}/shape", [96, 97, 3], "front: shape: expected an even height and width"),
+    (f"observation/{FRONT}/shape", [0, 96, 3], "front: shape: expected an even height and width"),
 ]
 
 
@@ -141,6 +154,34 @@ def test_a_mistake_names_source_field_expected_and_found(
     with pytest.raises(ContractError, match=message) as caught:
         Contract.from_dict(edited(data, path, value), where="here")
     assert str(caught.value).startswith("here")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (f"observation/{STATE}/topic", "/left_arm/joint_states"),
+        (f"observation/{FRONT}/source_shape", [481, 641, 3]),  # no video is made of it
+    ],
+)
+def test_what_is_no_mistake(data: dict[str, Any], path: str, value: Any) -> None:
+    Contract.from_dict(edited(data, path, value))
+
+
+def test_data_from_elsewhere_than_ros_has_neither_topics_nor_joints(data: dict[str, Any]) -> None:
+    blank = edited(edited(data, f"observation/{STATE}/topic", ""), f"observation/{STATE}/type", "")
+    Contract.from_dict(edited(blank, f"observation/{STATE}/names", [f"robot0_joint.{i}" for i in range(18)]))
+
+
+def test_a_robot_that_is_moved_has_a_state(tmp_path: Path, data: dict[str, Any]) -> None:
+    path = tmp_path / "blind.yaml"
+    path.write_text(yaml.safe_dump(edited(data, f"observation/{STATE}", None)))
+    with pytest.raises(ContractError, match=rf"blind\.yaml: observation: expected {STATE}, .* found \['{FRONT}'"):
+        Contract.load(path)
+
+
+def test_what_a_policy_reads_may_be_pictures_alone(contract: Contract) -> None:
+    pictures = contract.select([FRONT])
+    assert Contract.from_dict(pictures.to_dict()) == pictures
 
 
 def test_hash_ignores_description_and_simulation(data: dict[str, Any], contract: Contract) -> None:
