@@ -10,13 +10,16 @@ from functools import partial
 from rclpy.node import Node
 
 from robot_learning.contract import Contract, Stream
-from robot_learning.data.frames import FrameAssembler
+from robot_learning.data.frames import Frame, FrameAssembler
 from robot_learning.nodes.base import sensor
 from robot_learning.nodes.message_types import message_type
 from robot_learning.nodes.writers_of import full_name
 
 SLOW = 0.8  # a stream below this share of its rate is too slow
 SETTLE = 2.0  # discovery [s]
+ANOTHER_CLOCK = (
+    1e8  # no message is three years old: the system's clock counts from 1970, a simulation's from its start [s]
+)
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,22 @@ def check(contract: Contract, node: Node, listen: Callable[[float], None], secon
     listen(seconds)
     frame = assembler.frame(node.get_clock().now().nanoseconds)
     findings = []
-    for stream in real.observation.values():
-        problem = next(
-            (p.removeprefix(f"{stream.topic}: ") for p in frame.problems if p.startswith(f"{stream.topic}:")), ""
-        )
-        findings += _stream(node, stream, counts[stream.topic] / seconds, problem)
+    for key, stream in real.observation.items():
+        findings += _stream(node, stream, counts[stream.topic] / seconds, _problem(frame, key, stream.topic))
     for topic, kind in ((contract.action.topic, contract.action.type), (contract.gripper.topic, contract.gripper.type)):
         findings += _command(node, topic, kind)
     return findings
+
+
+def _problem(frame: Frame, key: str, topic: str) -> str:
+    """What the frame says is wrong with a stream, empty when nothing is; an age of the order of the epoch is explained."""
+    problem = next((p.removeprefix(f"{topic}: ") for p in frame.problems if p.startswith(f"{topic}:")), "")
+    age = frame.ages.get(key, 0.0)
+    if problem.startswith("stale") and age > ANOTHER_CLOCK:
+        return "stamped by another clock than the system's; if the robot is simulated, give --use-sim-time"
+    if problem.startswith("stamped in the future") and age < -ANOTHER_CLOCK:
+        return "stamped by another clock than /clock; leave out --use-sim-time, or let the simulation publish /clock"
+    return problem
 
 
 def _stream(node: Node, stream: Stream, rate: float, problem: str) -> list[Finding]:

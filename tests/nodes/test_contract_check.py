@@ -1,6 +1,8 @@
 """contract check --live against a small robot of this process."""
 
 import pytest
+from builtin_interfaces.msg import Time
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray
 
@@ -21,6 +23,7 @@ class Robot:
 
     def __init__(self, graph, contract: Contract) -> None:
         self.contract, self.size, self.names = contract, (24, 20), [*contract.joints.names, contract.gripper.joint]
+        self.stamp: Time | None = None  # None: the system's time
         self.node = graph.node("robot")
         self.joints = self.node.create_publisher(JointState, "joint_states", reliable(5))
         self.front = self.node.create_publisher(Image, "front/image_raw", reliable(5))
@@ -29,7 +32,7 @@ class Robot:
         self.node.create_timer(1 / 60, self.publish)
 
     def publish(self) -> None:
-        now = self.node.get_clock().now().to_msg()
+        now = self.stamp or self.node.get_clock().now().to_msg()
         message = JointState(name=self.names, position=[*self.contract.joints.home, 0.0])
         message.header.stamp = now
         self.joints.publish(message)
@@ -87,3 +90,24 @@ def test_two_writers_are_named(graph, contract: Contract, robot: Robot) -> None:
         graph.node(name).create_publisher(Float64MultiArray, contract.action.topic, reliable(1))
     found = findings(graph, contract)["forward_position_controller/commands writers"]
     assert not found.ok and "/intruder" in found.found
+
+
+def test_stamps_of_a_simulation_name_the_flag(graph, contract: Contract, robot: Robot) -> None:
+    robot.stamp = Time(sec=12)
+    found = findings(graph, contract)
+    for topic in ("joint_states", "front/image_raw"):
+        said = found[f"{topic} messages"]
+        assert not said.ok and "another clock" in said.found and "give --use-sim-time" in said.found, said
+
+
+def test_a_robot_without_a_clock_of_its_own_is_not_for_the_flag(graph, contract: Contract, robot: Robot) -> None:
+    listener = graph.node("check", parameter_overrides=[Parameter("use_sim_time", value=True)])
+    found = {finding.subject: finding for finding in check(contract, listener, graph.spin, seconds=1.0)}
+    said = found["joint_states messages"]
+    assert not said.ok and "another clock" in said.found and "leave out --use-sim-time" in said.found, said
+
+
+def test_a_stale_message_of_the_same_clock_keeps_its_age(graph, contract: Contract, robot: Robot) -> None:
+    robot.stamp = Time(sec=int(robot.node.get_clock().now().nanoseconds * 1e-9) - 60)
+    said = findings(graph, contract)["joint_states messages"]
+    assert not said.ok and "stale, 6" in said.found, said
