@@ -70,9 +70,19 @@ def find(arguments: list[str]) -> tuple[str, list[str]]:
     words = [word for word in arguments[:2] if not word.startswith("-")]
     in_group = [verb for verb in known if words and verb.split()[0] == words[0]]
     tried = " ".join(words if in_group else words[:1]) or arguments[0]
-    near = difflib.get_close_matches(tried, known, n=1) or difflib.get_close_matches(" ".join(words), known, n=1)
+    near = _near(tried, " ".join(words), in_group or list(known))
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise VerbError(f"there is no verb {tried!r}{hint}\nvalid verbs: {', '.join(in_group or known)}")
+
+
+def _near(tried: str, typed: str, valid: list[str]) -> list[str]:
+    """The valid verb or group of verbs that is nearest to the word `tried`, with what followed it to all that was `typed`."""
+    groups = {verb.split()[0] for verb in valid if " " in verb}
+    near = difflib.get_close_matches(tried, [*valid, *groups.difference(tried.split())], n=1)
+    if not near or (near[0] in groups and tried != typed):
+        of_group = [verb for verb in valid if not near or verb.split()[0] == near[0]]
+        near = difflib.get_close_matches(typed, of_group, n=1) or near
+    return near
 
 
 def execute(verb: str, arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""Start a graph of nodes: simulation, teleoperation, recording, a policy, a real robot.
+"""Start a graph of nodes: simulation, teleoperation, recording, a policy, a real robot, practice, a reward model.
 
 `robot-learning up NAME [argument:=value ...]` starts what `ros2 launch robot_learning NAME.launch.py` starts, also where ROS
 came from pip and there is no `ros2 launch`. Ctrl-C stops everything.
@@ -29,8 +29,7 @@ class NoRosError(UserError, ImportError):
 class Config:
     """Flags of `robot-learning up`."""
 
-    name: tyro.conf.Positional[str]
-    """Which graph: sim, teleop, record, policy, robot or reward."""
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help=f"Which graph: {', '.join(graphs.GRAPHS)}.")]
     arguments: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """What to choose differently, each as argument:=value."""
     show_args: bool = False

@@ -113,6 +113,34 @@ def test_unknown_verb_of_a_group_lists_the_group(give_verb, capsys: pytest.Captu
     )
 
 
+@pytest.mark.parametrize(
+    ("typed", "proposed"),
+    [
+        (["datset"], "dataset"),
+        (["datset", "--help"], "dataset"),
+        (["datset", "info"], "dataset info"),
+        (["datset", "inof"], "dataset info"),
+        (["dataset_view"], "dataset view"),
+        (["contrat", "check"], "contract check"),
+        (["dataset", "veiw"], "dataset view"),
+        (["docter", "--json"], "doctor"),
+        (["docter", "now"], "doctor"),
+        (["evaluat", "runs/mine"], "evaluate"),
+    ],
+)
+def test_a_mistyped_verb_or_group_is_proposed(
+    typed: list[str], proposed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(typed) == cli.MISUSE
+    assert f"did you mean {proposed!r}?" in capsys.readouterr().err
+
+
+def test_a_group_is_not_proposed_to_who_typed_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["dataset", "zzzzzzzzzzzz"]) == cli.MISUSE
+    message = capsys.readouterr().err
+    assert "did you mean" not in message and "valid verbs: dataset check" in message
+
+
 def test_a_group_alone_lists_its_verbs(give_verb, capsys: pytest.CaptureFixture[str]) -> None:
     give_verb("dataset_info", "return 0", summary="Prints it.")
     assert cli.main(["dataset"]) == cli.MISUSE

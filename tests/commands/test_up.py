@@ -1,7 +1,10 @@
+import re
+
 import pytest
 
 from robot_learning.commands import up
-from robot_learning.nodes.graphs import GraphError
+from robot_learning.commands.main import main
+from robot_learning.nodes.graphs import GRAPHS, GraphError
 
 
 def test_show_args_lists_every_argument(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,8 +24,12 @@ def test_an_unknown_argument_is_refused_before_anything_starts() -> None:
         up.run(up.Config("sim", ("sede:=7",)))
 
 
-def test_the_help_lists_all_graphs() -> None:
-    assert all(f"\n{name}: " in (up.__doc__ or "") for name in ("sim", "teleop", "record", "policy", "robot"))
+def test_the_help_lists_all_graphs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "practice" in GRAPHS and all(f"\n{name}: " in (up.__doc__ or "") for name in GRAPHS)
+    with pytest.raises(SystemExit):
+        main(["up", "--help"])
+    words = " ".join(re.sub("[^a-zA-Z,.: ]", " ", capsys.readouterr().out).split())
+    assert f"Which graph: {', '.join(GRAPHS)}." in words
 
 
 def test_without_ros_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
