@@ -133,10 +133,11 @@ def _guarded(arguments: list[str], debug: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
     except OSError as error:
-        if debug or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if debug or not (full or (error.filename and error.strerror)):  # without a path there is nothing to mend
             raise
-        print(f"{PROGRAM}: {_full_disk(error)}", file=sys.stderr)
-        return FAILURE
+        print(f"{PROGRAM}: {_full_disk(error) if full else _refused(error)}", file=sys.stderr)
+        return FAILURE if full else MISUSE
 
 
 def _full_disk(error: OSError) -> str:
@@ -145,6 +146,21 @@ def _full_disk(error: OSError) -> str:
         f"the disk is full{where} ({error.strerror}). What was committed before is whole; "
         "make room and give the same command again."
     )
+
+
+def _refused(error: OSError) -> str:
+    """What to tell of a path that the system does not let a verb read or write."""
+    mend = "Choose another folder"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        mend += ", or give yourself permission to read and write there (ls -ld and chmod u+rwX)"
+    elif error.errno == errno.ENOENT:
+        mend += ", or make what is missing"
+    elif error.errno in (errno.EEXIST, errno.ENOTDIR):
+        mend += ", or move the file that is in its place"
+    elif error.errno == errno.EROFS:
+        mend += ", or mount this one so that it can be written to"
+    path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else error.filename
+    return f"{path}: expected a path that can be read and written here, found that the system says {error.strerror!r}. {mend}."
 
 
 if __name__ == "__main__":

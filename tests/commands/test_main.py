@@ -195,6 +195,35 @@ def test_a_full_disk_is_said_in_words(give_verb, capsys: pytest.CaptureFixture[s
     assert "the disk is full at /big/file" in capsys.readouterr().err
 
 
+def test_a_path_that_the_system_refuses_is_said_in_a_line(give_verb, capsys: pytest.CaptureFixture[str]) -> None:
+    give_verb("write", "raise PermissionError(13, 'Permission denied', '/theirs/.writer.lock')")
+    assert cli.main(["write"]) == cli.MISUSE
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "/theirs/.writer.lock: expected" in told
+    assert "Permission denied" in told and "another folder" in told and "permission to read and write" in told
+
+
+def test_debug_shows_the_traceback_of_a_refused_path(give_verb) -> None:
+    give_verb("write", "raise PermissionError(13, 'Permission denied', '/theirs/.writer.lock')")
+    with pytest.raises(PermissionError):
+        cli.main(["--debug", "write"])
+
+
+def test_an_error_of_the_system_without_a_path_keeps_its_traceback(give_verb) -> None:
+    give_verb("ask", "raise ConnectionRefusedError(111, 'Connection refused')")
+    with pytest.raises(ConnectionRefusedError):
+        cli.main(["ask"])
+
+
+def test_a_file_in_the_place_of_a_folder_is_said_in_a_line(
+    give_verb, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "README.md").touch()
+    give_verb("make", f"from pathlib import Path; Path({str(tmp_path / 'README.md')!r}).mkdir(exist_ok=True); return 0")
+    assert cli.main(["make"]) == cli.MISUSE
+    assert f"{tmp_path / 'README.md'}: expected" in (told := capsys.readouterr().err) and "File exists" in told
+
+
 def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     code = "import sys; from robot_learning.commands.main import main; sys.exit(main(['doctor', '--json']))"
     command = f'{sys.executable} -c "{code}" 2>{tmp_path / "err"} | true'
