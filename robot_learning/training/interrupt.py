@@ -7,6 +7,10 @@ import threading
 from types import FrameType, TracebackType
 
 
+class Stopped(Exception):
+    """Work that leaves nothing behind was given up as a stop was requested."""
+
+
 class StopRequest:
     """Context in which the first SIGINT or SIGTERM only sets `requested`; a second one acts as usual."""
 

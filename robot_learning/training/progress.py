@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+from robot_learning.training.interrupt import Stopped
 
 
 class _Rate(ProgressColumn):
@@ -72,17 +75,28 @@ class ProgressBar:
 
 
 class Preparation:
-    """Bars for what comes before the first step, one after the other. Called with title, unit, how much is done, of how much."""
+    """Bars for what comes before the first step, one after the other. Called with title, unit, how much is done, of how much.
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console
+    Args:
+        stop: asked each time whether to give up what is being prepared.
+    """
+
+    def __init__(self, console: Console | None = None, stop: Callable[[], bool] = lambda: False) -> None:
+        self.console, self.stop = console, stop
         self._bar: ProgressBar | None = None
 
     def __call__(self, title: str, unit: str, done: int, total: int) -> None:
-        """Show it; a bar goes away when its total is reached."""
+        """Show it; a bar goes away when its total is reached.
+
+        Raises:
+            Stopped: `stop` said yes before that.
+        """
         if self._bar is None:
             self._bar = ProgressBar(title, total, unit, console=self.console).__enter__()
         self._bar.update(done)
-        if done >= total:
+        stopped = done < total and self.stop()
+        if stopped or done >= total:
             self._bar.__exit__(None, None, None)
             self._bar = None
+        if stopped:
+            raise Stopped

@@ -30,7 +30,7 @@ from robot_learning.policies import Checkpoint, ChunkPolicy, load_policy, read_c
 from robot_learning.policies.familiar import StrangerWatch
 from robot_learning.training.clone_rounds import CloneRounds, load_demonstrations
 from robot_learning.training.config import begin_or_resume, save_plain
-from robot_learning.training.interrupt import StopRequest
+from robot_learning.training.interrupt import Stopped, StopRequest
 from robot_learning.training.metrics import MetricsLog
 from robot_learning.training.offline import start_of
 from robot_learning.training.pausing import tell
@@ -265,7 +265,10 @@ class _Loop:
             self._keep(number, read_checkpoint(self.config.start))
             return True
         data, config = self._data(number), self.config
-        learner = self.rounds.learner(number, data, Preparation())
+        try:
+            learner = self.rounds.learner(number, data, Preparation(stop=lambda: stop.requested))
+        except Stopped:
+            return False
         with ProgressBar(f"clone, round {number}", learner.steps, "steps") as bar:
 
             def go_on(step: int, loss: float) -> bool:

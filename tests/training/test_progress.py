@@ -1,7 +1,9 @@
 import io
 
+import pytest
 from rich.console import Console
 
+from robot_learning.training.interrupt import Stopped
 from robot_learning.training.progress import Preparation, ProgressBar
 
 
@@ -40,3 +42,13 @@ def test_preparations_follow_one_another() -> None:
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
     assert [line.split(" 10/10 steps")[0] for line in lines if "10/10" in line] == ["choose inputs", "look at pictures"]
+
+
+def test_a_preparation_stops_when_asked_to_but_for_its_last_word() -> None:
+    asked = [False]
+    prepare = Preparation(Console(file=io.StringIO(), force_terminal=True, width=120), stop=lambda: asked[0])
+    prepare("look at pictures", "pictures", 1, 3)
+    asked[0] = True
+    with pytest.raises(Stopped):
+        prepare("look at pictures", "pictures", 2, 3)
+    prepare("look at pictures", "pictures", 3, 3)

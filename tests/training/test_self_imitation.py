@@ -20,6 +20,7 @@ from robot_learning.data import Dataset
 from robot_learning.data.metadata import Metadata
 from robot_learning.policies import load_policy, read_checkpoint, save_checkpoint
 from robot_learning.training import self_imitation
+from robot_learning.training.clone_rounds import CloneRounds
 from robot_learning.training.collection import collect_demonstrations
 from robot_learning.training.config import TrainConfig
 from robot_learning.training.metrics import read_metrics
@@ -117,6 +118,25 @@ def test_an_interrupted_run_goes_on_to_the_very_same(
         assert not practise(config).finished
     assert practise(config, resume=True).finished
     assert same(config, straight)
+
+
+def test_ctrl_c_while_pictures_are_looked_at_stops_there_and_goes_on(
+    config: SelfImitationRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, config = [], dataclasses.replace(config, online_steps=30)
+
+    def looks(self, number, data, told):
+        os.kill(os.getpid(), signal.SIGINT)
+        for done in range(1, 101):
+            looked.append(done)
+            told("look at pictures", "pictures", done, 100)
+        raise AssertionError("all pictures were looked at")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CloneRounds, "learner", looks)
+        result = practise(config)
+    assert (result.finished, result.online_steps, looked) == (False, 0, [1])
+    assert practise(config, resume=True).finished
 
 
 RUN = """
