@@ -12,6 +12,7 @@ pause, and after a kill from the last save.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from robot_learning.commands import _robot
+from robot_learning.commands import _resume, _robot
 from robot_learning.commands.main import INTERRUPTED, OK
 from robot_learning.training.config import FILE, read_plain
 from robot_learning.training.online import RLResult, learn
@@ -60,14 +61,19 @@ class Config:
     """Another seed for the starts of the episodes."""
 
 
-def run(config: Config) -> int:
-    """Practise; exit code 130 when stopped by Ctrl-C."""
+def run(config: Config, given: Collection[str] = ()) -> int:
+    """Practise; exit code 130 when stopped by Ctrl-C. `given`: names of the flags on the command line."""
     console = Console(stderr=True)
     base = _run_of(Path(config.checkpoint))
     folder = config.run or str(base.with_name(f"{base.name}_practised"))
+    own = _resume.require_begun(folder) if config.resume else None
     cloned = read_plain(base).get("algorithm") == "bc"
     _robot.register(folder, config.env or str(read_plain(base).get("env", "")))
-    result = _imitate(config, base, folder) if cloned else _reinforce(config, base, folder)
+    before = 0 if cloned else _practised(base)
+    if own is not None:
+        steps = own.get("online_steps")  # those of its start included
+        _resume.tell_not_in_force(config, own | ({"steps": steps - before} if isinstance(steps, int) else {}), given)
+    result = _imitate(config, base, folder) if cloned else _reinforce(config, base, folder, before)
     if not result.finished:
         console.print(
             f"Stopped at step {result.online_steps}. Go on with: "
@@ -78,20 +84,25 @@ def run(config: Config) -> int:
     return OK
 
 
-def _reinforce(config: Config, base: Path, folder: str) -> RLResult:
+def _practised(base: Path) -> int:
+    """Steps of practice of the run to go on from. Raises `RunError`."""
     saved = load_state(base)
     if saved is None:
         raise RunError(
             f"{base} has saved nothing to go on from; train it first: robot-learning train cal_ql --run {base} ..."
         )
+    return int(saved[1].get("steps", 0))
+
+
+def _reinforce(config: Config, base: Path, folder: str, before: int) -> RLResult:
     names = ("env", "updates_per_step", "evaluate_every", "evaluate_episodes", "keep_every", "seed")
     changes = {name: getattr(config, name) for name in names}
     if config.env:
         changes["robot"] = config.robot
     if config.autonomy != Autonomy():
         changes["autonomy"] = config.autonomy
-    steps = int(saved[1].get("steps", 0)) + config.steps
-    return learn(continuing(base, {**changes, "run": folder, "online_steps": steps}), resume=config.resume)
+    steps = {"online_steps": before + config.steps}
+    return learn(continuing(base, {**changes, **steps, "run": folder}), resume=config.resume)
 
 
 def _imitate(config: Config, base: Path, folder: str) -> SelfImitationResult:

@@ -1,8 +1,9 @@
 """The `robot-learning` command: finds the verb among the modules of this folder and runs it.
 
 A verb is a module with a docstring (its first line is the help text), a frozen dataclass `Config` (its flags, read by tyro) and
-`run(config) -> int` (its exit code). `train.py` is `robot-learning train`; `dataset_export_minari.py` is
-`robot-learning dataset export-minari`. Only the chosen module is imported, so `--help` answers at once.
+`run(config) -> int` (its exit code); `run(config, given)` also learns which flags were given. `train.py` is `robot-learning train`;
+`dataset_export_minari.py` is `robot-learning dataset export-minari`. Only the chosen module is imported, so `--help` answers at
+once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import ast
 import difflib
 import errno
 import importlib
+import inspect
 import os
 import sys
 from pathlib import Path
@@ -91,7 +93,15 @@ def execute(verb: str, arguments: list[str]) -> int:
 
     module: ModuleType = importlib.import_module(f"robot_learning.commands.{verbs()[verb]}")
     config = tyro.cli(module.Config, args=arguments, prog=f"{PROGRAM} {verb}", description=module.__doc__)
-    return int(module.run(config))
+    asks = "given" in inspect.signature(module.run).parameters
+    return int(module.run(config, given=given_flags(arguments)) if asks else module.run(config))
+
+
+def given_flags(arguments: list[str]) -> frozenset[str]:
+    """The names, as in Python, of the flags among `arguments`: `--no-only-success` gives `only_success`."""
+    names = {argument[2:].split("=")[0].replace("-", "_") for argument in arguments if argument.startswith("--")}
+    parts = [name.rpartition(".") for name in names]
+    return frozenset(names | {f"{group}{dot}{name.removeprefix('no_')}" for group, dot, name in parts})
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,6 +10,7 @@ A policy is bettered by practice: robot-learning finetune runs/open
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -17,7 +18,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import arg, subcommand
 
-from robot_learning.commands import _robot
+from robot_learning.commands import _resume, _robot
 from robot_learning.commands.main import INTERRUPTED, OK
 from robot_learning.training.config import TrainConfig
 from robot_learning.training.offline import TrainResult, train
@@ -105,9 +106,11 @@ class Config:
     algorithm: tyro.conf.OmitSubcommandPrefixes[Annotated[Algorithm, arg(name="")]]
 
 
-def run(config: Config) -> int:
-    """Train; exit code 130 when stopped by Ctrl-C."""
+def run(config: Config, given: Collection[str] = ()) -> int:
+    """Train; exit code 130 when stopped by Ctrl-C. `given`: names of the flags on the command line."""
     console, job = Console(stderr=True), config.algorithm
+    if job.resume:
+        _resume.tell_not_in_force(job.training, _resume.require_begun(job.training.run), given)
     if not isinstance(job, BC):
         _robot.register(job.training.run, job.training.env)
     result = job.go()

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -114,6 +114,16 @@ def begin_or_resume(config: Any, resume: bool, read: Callable[[Path], Any]) -> t
     return dataclasses.replace(read(run), run=str(run)), True
 
 
+def not_in_force(config: Any, own: Mapping[str, Any], given: Collection[str]) -> list[str]:
+    """Of each flag among `given` (`"robot.reset_service"`) that `config` has otherwise than the run whose config.yaml holds `own`,
+    what was given and what the run goes on with."""
+    return [
+        f"given {name.replace('_', '-')} {_words(value)}, the run goes on with its own {_words(kept)}"
+        for name, value, kept in _differences(config, own)
+        if name in given
+    ]
+
+
 def read_as(run: Path, kind: Callable[[dict[str, Any]], type[Any]]) -> Any:
     """The dataclass in a run's `config.yaml`, of the class that `kind` chooses by the data.
 
@@ -161,6 +171,22 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+
+def _differences(config: Any, own: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Flag, value in `config` and value in `own` of all that differs."""
+    hints = typing.get_type_hints(type(config), include_extras=True)
+    for name in (f.name for f in dataclasses.fields(config) if f.name in own):
+        value, kept = getattr(config, name), own[name]
+        if dataclasses.is_dataclass(value) and isinstance(kept, Mapping):
+            is_flat = any(getattr(extra, "name", None) == "" for extra in getattr(hints[name], "__metadata__", ()))
+            yield from _differences(value, kept, prefix if is_flat else f"{prefix}{name}.")
+        elif _plain(value) != kept:
+            yield prefix + name, _plain(value), kept
+
+
+def _words(value: Any) -> str:
+    return " ".join(map(str, value if isinstance(value, list) else ["" if value is None else value])) or "none"
 
 
 def _build(kind: Any, data: Any) -> Any:

@@ -43,6 +43,38 @@ def test_resume_of_a_finished_run_is_fine(checkpoint: Path) -> None:
     assert main(["train", "bc", "--run", str(checkpoint.parents[1]), "--resume"]) == 0
 
 
+def test_resume_names_the_flags_that_are_not_in_force(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = checkpoint.parents[1]
+    flags = ["--steps=1200", "--no-only-success", "--seed", "0", "--learning-rate", "0.5"]
+    assert main(["train", "bc", "--run", str(run), "--resume", *flags]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    told = [line for line in lines if line.startswith("Not in force")]
+    assert len(told) == 1 and "Trained 3 steps" in " ".join(lines)
+    for flag, given, own in (("steps", "1200", "3"), ("only-success", "False", "True"), ("learning-rate", "0.5", "")):
+        assert f"given {flag} {given}, the run goes on with its own {own}" in told[0]
+    assert "seed" not in told[0] and "given run" not in told[0]
+
+
+@pytest.mark.parametrize("algorithm", ["bc", "cal_ql", "self_imitation"])
+def test_resume_without_a_run_names_the_folder(
+    algorithm: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent, empty = tmp_path / "absent", tmp_path / "empty"
+    empty.mkdir()
+    for run, found in ((absent, "no such folder"), (empty, "no config.yaml in it")):
+        assert main(["train", algorithm, "--dataset", "data", "--run", str(run), "--resume"]) == 2
+        told = capsys.readouterr().err
+        assert f"found {found}: {run}" in told and "--resume" in told
+    assert not absent.exists()
+
+
+def test_finetune_resumes_only_what_was_begun(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["finetune", str(checkpoint), "--run", str(tmp_path / "absent"), "--resume"]) == 2
+    assert f"no such folder: {tmp_path / 'absent'}" in capsys.readouterr().err
+
+
 def test_evaluate_prints_json_and_records_it(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--episodes", "1", "--processes", "0", "--json", "--record"]
     assert main(["evaluate", str(checkpoint), "--task", "open_drawer", *flags]) == 0

@@ -5,8 +5,10 @@ import pytest
 
 from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.policies import Blending
-from robot_learning.training.config import TrainConfig, read_config, write_config
+from robot_learning.training.config import TrainConfig, not_in_force, read_config, read_plain, save_plain, write_config
+from robot_learning.training.practice_env import Autonomy, RobotAccess
 from robot_learning.training.run_state import RunError
+from robot_learning.training.self_imitation_run import SelfImitationRun
 
 
 def test_every_field_comes_back(tmp_path: Path) -> None:
@@ -34,3 +36,17 @@ def test_a_malformed_config_is_a_clear_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(RunError, match=r"config\.yaml"):
         read_config(tmp_path)
+
+
+def test_given_flags_that_the_run_has_otherwise_are_named(tmp_path: Path) -> None:
+    save_plain(tmp_path, SelfImitationRun(online_steps=30, autonomy=Autonomy(furniture=4)))
+    asked = SelfImitationRun(
+        online_steps=40, robot=RobotAccess(reset_service="home"), tasks=("a", "b"), seed=0, threads=3
+    )
+    given = {"online_steps", "robot.reset_service", "tasks", "furniture", "seed"}
+    assert sorted(not_in_force(asked, read_plain(tmp_path), given)) == [
+        "given furniture none, the run goes on with its own 4",
+        "given online-steps 40, the run goes on with its own 30",
+        "given robot.reset-service home, the run goes on with its own none",
+        "given tasks a b, the run goes on with its own open_drawer",
+    ]

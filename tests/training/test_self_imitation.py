@@ -254,7 +254,7 @@ def test_what_is_seen_from_home_has_the_last_word(
     assert set(Dataset(Path(config.run) / "practice").episode_success.tolist()) == {look}
 
 
-def test_a_clone_is_practised_with_by_finetune(doors: Path, tmp_path: Path) -> None:
+def test_a_clone_is_practised_with_by_finetune(doors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, practised = tmp_path / "clone", tmp_path / "clone_practised"
     flags = ["--dataset", str(doors), "--run", str(run), "--inputs", "state", "--steps", "20", "--threads", "1"]
     assert main(["train", "bc", *flags]) == 0
@@ -262,6 +262,10 @@ def test_a_clone_is_practised_with_by_finetune(doors: Path, tmp_path: Path) -> N
     first = load_file(practised / "rounds" / "round_0" / "weights.safetensors")
     assert all(torch.equal(first[key], value) for key, value in weights(str(run)).items())
     assert read_run(practised).tasks == ("close_sliding",)
+    assert main(["finetune", str(run), "--resume", "--steps", "90", "--furniture", "4"]) == 0
+    told = capsys.readouterr().err
+    assert "given steps 90, the run goes on with its own 60" in told
+    assert "given furniture 4, the run goes on with its own none" in told
 
 
 def test_a_clone_with_prior_data_practises_its_own_tasks(doors: Path, tmp_path: Path) -> None:
