@@ -1,6 +1,6 @@
 """Measure how often a policy succeeds in the simulator.
 
-robot-learning evaluate runs/drawer/checkpoints/last --task open_drawer close_drawer --episodes 100
+robot-learning evaluate runs/drawer --task open_drawer close_drawer --episodes 100
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
+from robot_learning.folders import recovered
 from robot_learning.policies import loader
+from robot_learning.training.config import FILE
 from robot_learning.training.evaluation import evaluate, make_playroom, record_success
+from robot_learning.training.offline import LAST
+from robot_learning.training.pausing import tell
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Config:
     """Flags of `robot-learning evaluate`."""
 
     checkpoint: tyro.conf.Positional[str]
-    """Folder of the checkpoint."""
+    """Folder of the checkpoint, or of the run that made it (its last one)."""
     task: tuple[str, ...]
     """Tasks of the simulator, such as open_drawer."""
     episodes: int = 50
@@ -47,8 +51,9 @@ class Config:
 
 def run(config: Config) -> int:
     """Evaluate and print the result."""
+    checkpoint = _checkpoint(Path(config.checkpoint))
     result = evaluate(
-        loader(config.checkpoint, config.retry),
+        loader(checkpoint, config.retry),
         config.task,
         episodes=config.episodes,
         seed=config.seed,
@@ -58,7 +63,7 @@ def run(config: Config) -> int:
         videos=config.videos,
     )
     if config.record:
-        record_success(config.checkpoint, result.lines())
+        record_success(checkpoint, result.lines())
     if config.json:
         print(json.dumps(result.to_dict()))
         return 0
@@ -68,3 +73,12 @@ def run(config: Config) -> int:
     for path in result.videos:
         console.print(f"video: {path}")
     return 0
+
+
+def _checkpoint(path: Path) -> Path:
+    """The checkpoint that a path names: itself, or the last one of a run, of which is told."""
+    last = path / LAST
+    if not (path / FILE).is_file() and not recovered(last).is_dir():
+        return path
+    tell(f"Of the run {path} the checkpoint {last} is evaluated.")
+    return last

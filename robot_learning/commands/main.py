@@ -1,9 +1,9 @@
 """The `robot-learning` command: finds the verb among the modules of this folder and runs it.
 
 A verb is a module with a docstring (its first line is the help text), a frozen dataclass `Config` (its flags, read by tyro) and
-`run(config) -> int` (its exit code); `run(config, given)` also learns which flags were given. `train.py` is `robot-learning train`;
-`dataset_export_minari.py` is `robot-learning dataset export-minari`. Only the chosen module is imported, so `--help` answers at
-once.
+`run(config) -> int` (its exit code); `run(config, given)` also learns which flags were given. `train.py` is `robot-learning
+train`; `dataset_export_minari.py` is `robot-learning dataset export-minari`. Only the chosen module is imported, so `--help`
+answers at once.
 """
 
 from __future__ import annotations

@@ -108,6 +108,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         ContractError: `contract.yaml` is malformed.
     """
     path = recovered(Path(path))
+    if path.is_file():
+        raise CheckpointError(f"checkpoint {path}: expected a folder with {list(FILES)}, found a file; name its folder")
     if not path.is_dir():
         raise CheckpointError(f"checkpoint {path} does not exist; a checkpoint is a folder with {list(FILES)}")
     return checkpoint_from_files(

@@ -115,8 +115,8 @@ def begin_or_resume(config: Any, resume: bool, read: Callable[[Path], Any]) -> t
 
 
 def not_in_force(config: Any, own: Mapping[str, Any], given: Collection[str]) -> list[str]:
-    """Of each flag among `given` (`"robot.reset_service"`) that `config` has otherwise than the run whose config.yaml holds `own`,
-    what was given and what the run goes on with."""
+    """Of each flag among `given` (`"robot.reset_service"`) that `config` has otherwise than the run, whose config.yaml holds
+    `own`: what was given and what the run goes on with."""
     return [
         f"given {name.replace('_', '-')} {_words(value)}, the run goes on with its own {_words(kept)}"
         for name, value, kept in _differences(config, own)

@@ -82,6 +82,20 @@ def test_evaluate_prints_json_and_records_it(checkpoint: Path, capsys: pytest.Ca
     assert read_checkpoint(checkpoint).success[0].startswith("open_drawer: 0 of 1")
 
 
+def test_evaluate_takes_the_last_checkpoint_of_a_run(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, flags = checkpoint.parents[1], ["--task", "open_drawer", "--episodes", "1", "--processes", "0", "--json"]
+    assert main(["evaluate", str(run), *flags]) == 0
+    told = capsys.readouterr()
+    assert str(checkpoint) in told.err and json.loads(told.out)["episodes"] == 1
+
+
+def test_evaluate_of_a_file_says_that_it_is_one(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--task", "open_drawer", "--episodes", "1", "--processes", "0"]
+    assert main(["evaluate", str(checkpoint / "config.json"), *flags]) == 2
+    told = capsys.readouterr().err
+    assert "found a file" in told and "does not exist" not in told
+
+
 def test_evaluate_of_a_task_it_never_learnt_lists_the_known(
     checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
