@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import tyro
 
+from robot_learning.commands._numbers import require_at_least
 from robot_learning.commands.main import OK
 from robot_learning.envs.demonstrator import PlayConfig
 from robot_learning.envs.tasks import task as task_named
@@ -55,6 +56,12 @@ class Config:
 
 def run(config: Config) -> int:
     """Collect until the dataset holds what was asked for."""
+    require_at_least("--image-size", config.image_size, 1)
+    if config.kind == "play":
+        require_at_least("--minutes", config.minutes, 0)
+    else:
+        require_at_least("--failures", config.failures, 0)
+        require_at_least("--episodes", config.episodes, 0 if config.failures else 1)
     if config.kind == "play":
         how = PlayConfig(tasks=tuple(task_named(name).name for name in config.play_with))
         collect_play(config.dataset, config.minutes, config.seed, config.image_size, config.cameras, how)

@@ -13,6 +13,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
+from robot_learning.commands._numbers import require_at_least
 from robot_learning.folders import recovered
 from robot_learning.policies import loader
 from robot_learning.training.config import FILE
@@ -51,6 +52,8 @@ class Config:
 
 def run(config: Config) -> int:
     """Evaluate and print the result."""
+    for flag, found, least in (("episodes", config.episodes, 1), ("processes", config.processes, 0)):
+        require_at_least(f"--{flag}", found, least)
     checkpoint = _checkpoint(Path(config.checkpoint))
     result = evaluate(
         loader(checkpoint, config.retry),

@@ -21,6 +21,7 @@ import tyro
 from rich.console import Console
 
 from robot_learning.commands import _resume, _robot
+from robot_learning.commands._numbers import require_at_least
 from robot_learning.commands.main import INTERRUPTED, OK
 from robot_learning.training.config import FILE, read_plain
 from robot_learning.training.online import RLResult, learn
@@ -67,6 +68,8 @@ def run(config: Config, given: Collection[str] = ()) -> int:
     base = _run_of(Path(config.checkpoint))
     folder = config.run or str(base.with_name(f"{base.name}_practised"))
     own = _resume.require_begun(folder) if config.resume else None
+    if own is None:
+        require_at_least("--steps", config.steps, 1)
     cloned = read_plain(base).get("algorithm") == "bc"
     _robot.register(folder, config.env or str(read_plain(base).get("env", "")))
     before = 0 if cloned else _practised(base)

@@ -19,11 +19,12 @@ from rich.console import Console
 from tyro.conf import arg, subcommand
 
 from robot_learning.commands import _resume, _robot
+from robot_learning.commands._numbers import require_at_least
 from robot_learning.commands.main import INTERRUPTED, OK
 from robot_learning.training.config import TrainConfig
 from robot_learning.training.offline import TrainResult, train
 from robot_learning.training.online import RLResult, learn
-from robot_learning.training.rl_config import CalQLRun, IQLRun, RLPDRun
+from robot_learning.training.rl_config import CalQLRun, IQLRun, RLConfig, RLPDRun
 from robot_learning.training.self_imitation import SelfImitationResult, practise
 from robot_learning.training.self_imitation_run import SelfImitationRun
 
@@ -111,6 +112,8 @@ def run(config: Config, given: Collection[str] = ()) -> int:
     console, job = Console(stderr=True), config.algorithm
     if job.resume:
         _resume.tell_not_in_force(job.training, _resume.require_begun(job.training.run), given)
+    else:
+        _require_numbers(job.training)
     if not isinstance(job, BC):
         _robot.register(job.training.run, job.training.env)
     result = job.go()
@@ -126,6 +129,16 @@ def run(config: Config, given: Collection[str] = ()) -> int:
     elif not isinstance(job, SelfImitation):
         console.print(f"Practise with it: robot-learning finetune {result.run}")
     return OK
+
+
+def _require_numbers(training: TrainConfig | RLConfig | SelfImitationRun) -> None:
+    """Check how long is trained (`NumberError`); without steps a clone has no loss, but a learner may begin with practice."""
+    if isinstance(training, TrainConfig):
+        require_at_least("--steps", training.steps, 1)
+        return
+    if isinstance(training, RLConfig):
+        require_at_least("--offline-steps", training.offline_steps, 0)
+    require_at_least("--online-steps", training.online_steps, 0)
 
 
 def _done(result: TrainResult | RLResult | SelfImitationResult) -> str:

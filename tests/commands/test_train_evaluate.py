@@ -101,3 +101,28 @@ def test_evaluate_of_a_task_it_never_learnt_lists_the_known(
 ) -> None:
     assert main(["evaluate", str(checkpoint), "--task", "close_drawer", "--episodes", "1", "--processes", "0"]) == 2
     assert "open the drawer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "flag", "least", "found"),
+    [
+        ("evaluate {0} --task open_drawer --episodes 0", "--episodes", 1, 0),
+        ("evaluate {0} --task open_drawer --episodes -1", "--episodes", 1, -1),
+        ("evaluate {0} --task open_drawer --processes -1", "--processes", 0, -1),
+        ("train bc --dataset {0} --run {1} --steps 0", "--steps", 1, 0),
+        ("train cal_ql --dataset {0} --run {1} --offline-steps -5", "--offline-steps", 0, -5),
+        ("train self_imitation --dataset {0} --run {1} --online-steps -5", "--online-steps", 0, -5),
+        ("finetune {0} --run {1} --steps 0", "--steps", 1, 0),
+        ("collect demonstrations --dataset {1} --episodes -3", "--episodes", 1, -3),
+        ("collect demonstrations --dataset {1} --episodes -3 --failures 2", "--episodes", 0, -3),
+        ("collect demonstrations --dataset {1} --failures -2", "--failures", 0, -2),
+        ("collect play --dataset {1} --minutes -1", "--minutes", 0, -1.0),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(
+    words: str, flag: str, least: int, found: float,
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert main(words.format(checkpoint, tmp_path / "new").split()) == 2
+    assert f"{flag}: expected {least} or more, found {found}" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()

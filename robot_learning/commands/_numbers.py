@@ -1,0 +1,19 @@
+"""Numbers on the command line that make sense."""
+
+from __future__ import annotations
+
+from robot_learning.errors import UserError
+
+
+class NumberError(UserError, ValueError):
+    """A number was given that nothing can be done with."""
+
+
+def require_at_least(flag: str, found: float, least: int) -> None:
+    """Check the number given with `flag`.
+
+    Raises:
+        NumberError: it is less than `least`.
+    """
+    if not found >= least:
+        raise NumberError(f"{flag}: expected {least} or more, found {found}. Give another number.")
