@@ -99,7 +99,12 @@ def load_questions(path: str | Path) -> tuple[Question, ...]:
         raise QuestionError(f"{path} is not valid YAML: {error}") from error
     entries = data.get("questions") if isinstance(data, dict) else None
     if not isinstance(entries, dict) or not entries:
-        raise QuestionError(f"{path}: expected 'questions:' with a question on each line, found {_short(data)}")
+        found = entries if isinstance(data, dict) and "questions" in data else data
+        kind = "a list" if isinstance(found, list) else "a mapping" if isinstance(found, dict) else type(found).__name__
+        raise QuestionError(
+            f"{path}: expected 'questions:' with a mapping of each question to a list of its other wordings, found {kind}: "
+            f"{_short(found)}. Write\nquestions:\n  is the lid open?:\n    - has the lid been opened?\n  is the lid closed?:"
+        )
     for text, wordings in entries.items():
         if not isinstance(text, str) or not all(isinstance(w, str) for w in _list(wordings)):
             raise QuestionError(
@@ -223,7 +228,8 @@ class QuestionBook:
         return (
             f"question: expected one of those below or another wording of it, found {sentence!r} "
             f"(nearest: {nearest!r}, cosine {cosines.max():.2f}). Ask one of\n  {known}\n"
-            "or train a reward model that knows yours (robot-learning reward train --questions FILE)"
+            "or name the file of your own questions, for labels and for the reward model that learns them: --questions FILE "
+            "(robot-learning reward label, robot-learning reward train)"
         )
 
 

@@ -46,6 +46,17 @@ def test_one_answer_is_added(unlabelled: Path) -> None:
     assert (answer.episode, answer.start, answer.end, answer.question, answer.answer) == (1, 3, None, OPEN, 1)
 
 
+def test_questions_of_ones_own_need_their_file(
+    unlabelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lid.yaml").write_text("questions:\n  is the lid open?:\n    - has the lid been opened?\n")
+    flags = [str(unlabelled), "--episode", "1", "--question", "has the lid been opened?"]
+    assert main(["reward", "label", *flags]) == 2
+    assert "--questions FILE (robot-learning reward label" in capsys.readouterr().err
+    assert main(["reward", "label", *flags, "--questions", str(tmp_path / "lid.yaml")]) == 0
+    assert [a.question for a in read_answers(unlabelled / FILE)] == ["is the lid open?"]
+
+
 def test_answers_of_a_file_are_added(unlabelled: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text(
         "episode,from,to,question,answer\n0,0,2,is the drawer open?,no\n0,3,,is the drawer open?,yes\n"

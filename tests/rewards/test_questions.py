@@ -107,7 +107,8 @@ def test_the_playrooms_questions_are_those_of_its_tasks() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("questions: [1, 2]", "expected 'questions:'"),
+        ("questions: [1, 2]", r"(?s)mapping of each question.*found a list: \[1, 2\].*is the lid open"),
+        ("questions: is it on?", "expected 'questions:'.*found str: 'is it on"),
         ("{}", "expected 'questions:'"),
         ("questions:\n  is it on?: [3]", "list of other wordings"),
         ("questions:\n  is it on?:\n  - is it lit?\n  is it bright?:\n  - is it lit", "stands for"),
