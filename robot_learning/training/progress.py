@@ -71,7 +71,8 @@ class ProgressBar:
 
     def _words_of_time(self) -> str:
         rate = (self.done - self._first) / max(time.monotonic() - self._start, 1e-9)
-        return f"{rate:.1f}/s, {(self.total - self.done) / max(rate, 1e-9):.0f} s left"
+        left = max(self.total - self.done, 0)  # what is in progress at the end may go on past it
+        return f"{rate:.1f}/s, {left / max(rate, 1e-9):.0f} s left"
 
 
 class Preparation:

@@ -26,6 +26,10 @@ def test_a_line_tells_how_far_and_how_well() -> None:
     assert line.endswith("loss 0.5")
 
 
+def test_no_time_is_left_past_the_end() -> None:
+    assert ", 0 s left" in shown(False, range(100, 251, 150), 100).splitlines()[-1]
+
+
 def test_a_terminal_gets_a_bar_with_rate_and_words() -> None:
     text = shown(True, range(1, 101), 100)
     assert "100/100" in text
