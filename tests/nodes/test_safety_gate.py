@@ -339,6 +339,20 @@ def test_the_estop_is_pressed(make):
     bench.acting()
 
 
+def test_a_second_estop_device(make):
+    """One is down and one up, and a message does not say whose it is."""
+    bench = make().acting()
+    buttons = [bench.node.create_publisher(Bool, "estop", 1) for _ in range(2)]
+    timers = [bench.node.create_timer(0.02, lambda b=button: b.publish(Bool(data=False))) for button in buttons]
+    bench.wait("2 devices publish on estop")
+    commands = len(bench.arm)
+    bench.act_more()
+    assert len(bench.arm) == commands
+    timers[1].cancel()
+    bench.node.destroy_publisher(buttons[1])
+    bench.acting()
+
+
 @pytest.mark.parametrize("device", ["estop", "quiet_estop"])
 def test_the_publisher_of_the_estop_is_lost(make, device: str):
     bench = make(estop_required=True)
