@@ -15,41 +15,35 @@ MIN_AGE = 10.0  # [s]
 LOCK = re.compile(r"((?:fastdds|fastrtps)_[0-9a-f]{16})_el")  # `_el`: locked as long as the segment's owner lives
 
 PORT = re.compile(r"((?:fastdds|fastrtps)_port\d+)_el")  # locked as long as somebody listens there
-PROCESSES = Path("/proc")
 
 
 @contextlib.contextmanager
 def sparing_dead_ports(folder: Path = FOLDER) -> Iterator[set[str]]:
-    """While it lasts, no process gets a port of a dead one to which living ones still write; yields such ports' names.
+    """While it lasts, no process gets the port of a dead one, if any that may write to it lives; yields such ports' names.
 
     Who was killed in the instant in which its receiving thread neither waited nor worked leaves a port that all who wrote to
-    it take for a living one for ever. One that takes its number makes it anew, under the same name, and never hears them: they
-    write to the old one (Fast DDS 3.2, `SharedMemGlobal.hpp`, `update_status_all_listeners`). Where a port is locked, Fast DDS
-    takes the next one.
+    it take for a living one for ever, and one to whom it occurs to open it only now makes one without a reader, which passes
+    for a sound one, too. Who takes its number then makes it anew, under the same name, and never hears them: they write to the
+    old one (Fast DDS 3.2, `SharedMemGlobal.hpp`, `update_status_all_listeners`). Where a port is locked, Fast DDS takes the
+    next one.
     """
     with contextlib.ExitStack() as locks:
-        dead = {}
+        dead, anybody = set[str](), False
         for path in folder.glob("*_el"):
-            if found := PORT.fullmatch(path.name):
-                with contextlib.suppress(OSError):  # another user's, or gone meanwhile
-                    file = locks.enter_context(path.open("rb"))
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # BlockingIOError: its owner lives
-                    dead[found[1]] = file
-        spared = _mapped(folder, set(dead)) if dead else set()
-        for name, file in dead.items():
-            if name not in spared:
-                file.close()
-        yield spared
-
-
-def _mapped(folder: Path, names: set[str]) -> set[str]:
-    """Which of these files of the folder some process of this user has in its memory."""
-    found: set[str] = set()
-    for maps in PROCESSES.glob("[0-9]*/maps"):
-        with contextlib.suppress(OSError):  # another user's, or gone meanwhile
-            paths = (line.split(maxsplit=5)[-1] for line in maps.read_text(errors="replace").splitlines())
-            found |= {path.removeprefix(f"{folder}/") for path in paths if path.startswith(f"{folder}/")}
-    return found & names
+            if not (found := PORT.fullmatch(path.name)):
+                continue
+            try:
+                file = locks.enter_context(path.open("rb"))
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                dead.add(found[1])
+            except BlockingIOError:
+                anybody = True
+            except OSError:  # another user's, or gone meanwhile
+                continue
+        if not anybody:
+            locks.close()
+            dead.clear()
+        yield dead
 
 
 def remove_abandoned(folder: Path = FOLDER, min_age: float = MIN_AGE) -> int:

@@ -1,7 +1,6 @@
 """Segments of dead processes are removed, those of living ones are not."""
 
 import fcntl
-import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,9 +69,11 @@ def test_a_killed_node_leaves_segments_that_can_be_told_from_a_living_ones(graph
 
 
 @contextmanager
-def mapped(path: Path) -> Iterator[None]:
-    """As a process that writes to a port has it."""
-    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0):
+def somebody(folder: Path) -> Iterator[None]:
+    """Another process that lives, with a port of its own."""
+    make(folder, "fastdds_port7413")
+    with (folder / "fastdds_port7413_el").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
@@ -85,36 +86,19 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def test_a_dead_port_to_which_somebody_writes_is_locked_while_it_lasts(tmp_path: Path) -> None:
+def test_a_dead_port_is_locked_while_it_lasts(tmp_path: Path) -> None:
     port = make(tmp_path, "fastdds_port7411")
-    with mapped(port):
+    with somebody(tmp_path):
         with sparing_dead_ports(tmp_path) as first, sparing_dead_ports(tmp_path) as second:
             assert first == second == {"fastdds_port7411"}
             assert is_locked(port)
         assert not is_locked(port)
 
 
-def test_a_dead_port_to_which_nobody_writes_may_be_taken(tmp_path: Path) -> None:
+def test_a_dead_port_may_be_taken_where_nobody_lives(tmp_path: Path) -> None:
     port = make(tmp_path, "fastdds_port7411")
     with sparing_dead_ports(tmp_path) as spared:
         assert not spared and not is_locked(port)
-
-
-def test_the_port_of_a_living_process_is_not_touched(tmp_path: Path) -> None:
-    port = make(tmp_path, "fastdds_port7411")
-    with mapped(port), (tmp_path / "fastdds_port7411_el").open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with sparing_dead_ports(tmp_path) as spared:
-            assert not spared
-
-
-def test_a_port_that_was_made_anew_is_not_the_one_that_others_still_have(tmp_path: Path) -> None:
-    port = make(tmp_path, "fastdds_port7411")
-    with mapped(port):
-        port.unlink()
-        port.write_bytes(bytes(8192))
-        with sparing_dead_ports(tmp_path) as spared:
-            assert not spared
 
 
 def ports_of(pid: int) -> set[str]:
