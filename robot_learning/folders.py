@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+LAST = "checkpoints/last"  # of a run: its newest policy
+
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     """Put `files`, by name, in the place of the folder `path` once all of them are on the disk."""
@@ -31,6 +33,11 @@ def recovered(path: Path) -> Path:
     """Where the files of the folder `path` are: the former ones, if its writer died before the new ones took their place."""
     previous = _sibling(path, "previous")
     return previous if not path.exists() and previous.is_dir() else path
+
+
+def checkpoint_at(path: Path) -> Path:
+    """The checkpoint that a path names: itself, or the last one of the run that is there."""
+    return path / LAST if recovered(path / LAST).is_dir() else path
 
 
 def _sibling(path: Path, word: str) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from robot_learning import folders
-from robot_learning.folders import recovered, write_folder
+from robot_learning.folders import LAST, checkpoint_at, recovered, write_folder
 
 OLD, NEW = {"a": b"old", "b": b"old"}, {"a": b"new"}
 
@@ -48,3 +48,12 @@ def test_after_a_death_the_next_writer_succeeds(folder: Path) -> None:
     folder.rename(folder.with_name(".model.previous"))
     write_folder(folder, NEW)
     assert content(folder) == NEW and [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_a_run_stands_for_its_last_checkpoint_also_where_that_is_being_replaced(tmp_path: Path) -> None:
+    run, last = tmp_path / "run", tmp_path / "run" / LAST
+    assert checkpoint_at(run) == run
+    write_folder(last, OLD)
+    assert checkpoint_at(run) == last and checkpoint_at(last) == last
+    last.rename(last.with_name(".last.previous"))  # its writer died between the two renames
+    assert checkpoint_at(run) == last and content(checkpoint_at(run)) == OLD

@@ -16,4 +16,4 @@ def require_at_least(flag: str, found: float, least: int) -> None:
         NumberError: it is less than `least`.
     """
     if not found >= least:
-        raise NumberError(f"{flag}: expected {least} or more, found {found}. Give another number.")
+        raise NumberError(f"{flag}: expected {least} or more, found {found}")

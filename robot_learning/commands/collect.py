@@ -56,12 +56,7 @@ class Config:
 
 def run(config: Config) -> int:
     """Collect until the dataset holds what was asked for."""
-    require_at_least("--image-size", config.image_size, 1)
-    if config.kind == "play":
-        require_at_least("--minutes", config.minutes, 0)
-    else:
-        require_at_least("--failures", config.failures, 0)
-        require_at_least("--episodes", config.episodes, 0 if config.failures else 1)
+    _require_numbers(config)
     if config.kind == "play":
         how = PlayConfig(tasks=tuple(task_named(name).name for name in config.play_with))
         collect_play(config.dataset, config.minutes, config.seed, config.image_size, config.cameras, how)
@@ -79,3 +74,13 @@ def run(config: Config) -> int:
         collect_demonstrations(config.dataset, seeds, config.episodes, config.image_size, config.cameras, **look)
     print(f"The dataset is in {config.dataset}. Look at it: robot-learning dataset view {config.dataset}")
     return OK
+
+
+def _require_numbers(config: Config) -> None:
+    """Check what is asked for (`NumberError`)."""
+    require_at_least("--image-size", config.image_size, 1)
+    if config.kind == "play":
+        require_at_least("--minutes", config.minutes, 0)
+        return
+    require_at_least("--failures", config.failures, 0)
+    require_at_least("--episodes", config.episodes, 0 if config.failures else 1)

@@ -14,11 +14,9 @@ import tyro
 from rich.console import Console
 
 from robot_learning.commands._numbers import require_at_least
-from robot_learning.folders import recovered
+from robot_learning.folders import checkpoint_at
 from robot_learning.policies import loader
-from robot_learning.training.config import FILE
 from robot_learning.training.evaluation import evaluate, make_playroom, record_success
-from robot_learning.training.offline import LAST
 from robot_learning.training.pausing import tell
 
 
@@ -80,8 +78,7 @@ def run(config: Config) -> int:
 
 def _checkpoint(path: Path) -> Path:
     """The checkpoint that a path names: itself, or the last one of a run, of which is told."""
-    last = path / LAST
-    if not (path / FILE).is_file() and not recovered(last).is_dir():
-        return path
-    tell(f"Of the run {path} the checkpoint {last} is evaluated.")
-    return last
+    checkpoint = checkpoint_at(path)
+    if checkpoint != path:
+        tell(f"Of the run {path} the checkpoint {checkpoint} is evaluated.")
+    return checkpoint

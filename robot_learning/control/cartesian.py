@@ -144,10 +144,7 @@ class CartesianController:
         self._tilted = self._tilted and self.kinematics.forward(last.joints).tilt > TILTED
         if self._tilted:
             pace = min(pace, UPRIGHTING)
-        limits, period = (
-            self.contract.joints,
-            pace / self.contract.rate,
-        )  # so short that a joint's way at its limit is its share
+        limits, period = self.contract.joints, pace / self.contract.rate  # in so short a time a joint goes its share
         solved = clamp_joint_positions(self.kinematics.solve(position, yaw, last.joints), last.joints, limits)
         paced = clamp_joint_velocity(solved.value, last.joints, limits, period)
         if paced.clamps:  # shorten the step of the tool instead of the joints': the tool stays on its line, and upright

@@ -13,9 +13,7 @@ from robot_learning.control.kinematics import Kinematics
 from robot_learning.control.rotations import Array, wrap_angle
 
 LOST = 1.2  # a robot further from its command than this many leads was moved by others, not held up by what it touches
-LOST_JOINT = (
-    0.6  # ... and so was one with a joint this far from its command [rad]: a whole turn leaves the tool in its place
-)
+LOST_JOINT = 0.6  # ... and so was one with a joint this far off [rad]: a whole turn leaves the tool in its place
 OPEN = 0.1  # a gripper this open [0 open .. 1 closed] holds nothing, whatever was commanded before
 GRIPPER_AHEAD = 0.3  # ... if the command was this much more closed
 

@@ -196,9 +196,8 @@ class WriterLock:
     def release(self) -> None:
         """Give the lock back; does nothing when it is not held."""
         if self._descriptor is not None:
-            if (
-                self._owner == os.getpid()
-            ):  # a forked child has the descriptor, too, and would keep the lock; it may not end it
+            # a forked child has the descriptor, too: closing this one alone would leave the lock to it, and it may not end it
+            if self._owner == os.getpid():
                 fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None

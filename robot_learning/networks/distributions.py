@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,19 +15,19 @@ def masked_mean(values: Tensor, is_pad: Tensor) -> Tensor:
     return (values * keep).sum() / (keep.sum() * values.shape[-1]).clamp(min=1)
 
 
-class ChunkHead(nn.Module):
+class ChunkHead(nn.Module, ABC):
     """What heads share: features give a distribution over chunks, described by a dict of tensors."""
 
     horizon: int
     action: int
 
+    @abstractmethod
     def loss(self, out: dict[str, Tensor], target: Tensor, is_pad: Tensor) -> Tensor:
         """Of `target` `(B, T, A)` outside the padding."""
-        raise NotImplementedError
 
+    @abstractmethod
     def candidates(self, out: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Log probabilities `(B, K)` and chunks `(B, K, T, A)` of what might be done."""
-        raise NotImplementedError
 
     def mode(self, out: dict[str, Tensor]) -> Tensor:
         """The most probable chunk `(B, T, A)` of each row."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from robot_learning.folders import checkpoint_at, recovered
 from robot_learning.nodes import parameters
 from robot_learning.nodes.graph_parts import GraphError, Process, Values
 
@@ -39,7 +40,7 @@ def check(values: Values, processes: Sequence[Process]) -> None:
 
 def _check_folder(argument: str, given: str, kind: str) -> None:
     path = Path(os.path.abspath(os.path.expanduser(given)))
-    if (path / MARK).is_file() or (path / "checkpoints" / "last" / MARK).is_file():
+    if (recovered(checkpoint_at(path)) / MARK).is_file():
         return
     found = "a folder without config.json" if path.is_dir() else "a file" if path.exists() else "nothing"
     raise GraphError(f"{argument}:={given}: expected the folder of {kind}; found {found} at {path}")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from robot_learning import paths
 from robot_learning.contract import IMAGE_PREFIX, Contract
-from robot_learning.folders import recovered
+from robot_learning.folders import LAST, checkpoint_at, recovered
 from robot_learning.nodes.graph_arguments import (
     BOOL,
     COMMON,
@@ -138,9 +138,7 @@ def _file(argument: str, value: str) -> str:
 
 def _policy_folder(values: Values) -> str:
     """The checkpoint, given as such or as the run that made it."""
-    given = os.path.abspath(os.path.expanduser(values["checkpoint"]))
-    newest = os.path.join(given, "checkpoints", "last")
-    return newest if os.path.isdir(newest) else given
+    return str(checkpoint_at(Path(os.path.abspath(os.path.expanduser(values["checkpoint"])))))
 
 
 def _contract(values: Values) -> str:
@@ -268,9 +266,9 @@ def _practice_nodes(values: Values) -> list[Process]:
     run = os.path.abspath(os.path.expanduser(values["run"]))
     simulated, start = _is_simulated(values), _policy_folder(values)
     named = {name: values[name].split(",") for name in ("tasks", "recover") if values[name].strip()}
-    newest = os.path.join(run, "checkpoints", "last")
+    newest = Path(run, LAST)
     policy: dict[str, Value] = {
-        "checkpoint": newest if os.path.isdir(recovered(Path(newest))) else start,
+        "checkpoint": str(newest) if recovered(newest).is_dir() else start,
         "act_at_once": False,
         "trigger": "frames" if simulated and _flag(values["lockstep"]) else "timer",
         "explore": _number(values, "explore"),

@@ -21,9 +21,10 @@ from robot_learning.algorithms.frozen_features import FrozenFeatures
 from robot_learning.algorithms.input_selection import Told
 from robot_learning.algorithms.self_imitation import SelfImitationConfig
 from robot_learning.data import Dataset
+from robot_learning.folders import LAST
 from robot_learning.policies import Checkpoint, read_checkpoint, save_checkpoint
 from robot_learning.training.config import TrainConfig
-from robot_learning.training.offline import LAST, DivergedError
+from robot_learning.training.offline import DivergedError
 
 ROUNDS = "rounds"
 

@@ -24,6 +24,7 @@ from robot_learning.algorithms.behaviour_cloning import BehaviourCloning
 from robot_learning.algorithms.demonstrations import Demonstrations, load_prior, told_by_play, with_play, with_prior
 from robot_learning.data import Dataset
 from robot_learning.errors import UserError
+from robot_learning.folders import LAST
 from robot_learning.policies import Checkpoint, read_checkpoint, save_checkpoint
 from robot_learning.training.config import FILE, TrainConfig, begin_or_resume, read_config, write_config
 from robot_learning.training.evaluation import evaluate
@@ -34,7 +35,6 @@ from robot_learning.training.relabelling import relabeller
 from robot_learning.training.run_state import RunError, load_state, save_state
 
 ALGORITHMS = {"bc": BehaviourCloning}
-LAST = "checkpoints/last"
 
 
 class DivergedError(UserError, FloatingPointError):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import shutil
 import time
 from collections import deque
@@ -31,6 +32,7 @@ from robot_learning.contract import STATE
 from robot_learning.data import Dataset
 from robot_learning.data.replay import ReplayBuffer
 from robot_learning.envs.task_observation import SeededEpisodes
+from robot_learning.folders import LAST
 from robot_learning.policies import save_checkpoint
 from robot_learning.training.config import begin_or_resume
 from robot_learning.training.interrupt import StopRequest
@@ -54,7 +56,7 @@ from robot_learning.training.rl_config import RLConfig, name_of, read_rl_config,
 from robot_learning.training.run_state import FILE as STATE_FILE
 from robot_learning.training.run_state import RunError, load_state, save_state
 
-REPLAY, LAST = "replay", "checkpoints/last"
+REPLAY, UNFINISHED = "replay", "replay.unfinished"
 ROOM = 1000  # frames beyond those of the steps that are left: the last episode may go on past them
 RECENT = 20  # episodes that the success shown in the progress bar is taken over
 
@@ -132,11 +134,13 @@ def _parts(run: Path) -> dict[int, Path]:
 def _drop_unfinished(run: Path) -> None:
     """Take out of the replay buffer what a killed save put there before its state: those steps are taken again.
 
-    A buffer without any state is the beginning of a first save; data and practice make it anew.
+    A buffer without any state is the beginning of a first save, and is put aside: data and practice make it anew.
     """
     saved = load_state(run)
     if saved is None:
-        shutil.rmtree(run / REPLAY, ignore_errors=True)
+        if (run / REPLAY).exists():
+            shutil.rmtree(run / UNFINISHED, ignore_errors=True)
+            os.replace(run / REPLAY, run / UNFINISHED)
         return
     known = _Progress(**saved[1]).parts
     for number, path in _parts(run).items():

@@ -13,6 +13,7 @@ from robot_learning.data import Dataset, DatasetError, DatasetLockedError, Datas
 from robot_learning.data.check import check
 from robot_learning.data.repair import repair
 
+from .kills import killed_at_rename
 from .recordings import make_episode
 from .test_dataset import DAMAGE, FRONT, damage
 
@@ -96,25 +97,12 @@ def stretches(root: Path) -> list[tuple[int | None, int, str]]:
 def killed_repairs(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, Path]]:
     """Copies of a dataset whose repair was killed at the first, second ... rename, and at last one that is repaired."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # there is no power cut here, and many files
-    rename, step, finished = os.replace, 0, False
-    while not finished:
+    killed, step = [0], 0
+    while killed:
         step += 1
-        root, count = shutil.copytree(dataset, dataset.with_name(f"killed_at_{step}")), [0]
-
-        def replace(source: Path, target: Path, count: list[int] = count, step: int = step) -> None:
-            count[0] += 1
-            if count[0] == step:
-                raise KeyboardInterrupt
-            rename(source, target)
-
-        monkeypatch.setattr(os, "replace", replace)
-        try:
+        root = shutil.copytree(dataset, dataset.with_name(f"killed_at_{step}"))
+        with killed_at_rename(step) as killed:
             repair(root)
-            finished = True
-        except KeyboardInterrupt:
-            pass
-        finally:
-            monkeypatch.setattr(os, "replace", rename)
         yield step, root
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from robot_learning.data import files
 from robot_learning.data.observations import ReplayError
 from robot_learning.data.replay import ReplayBuffer
 
+from .kills import killed_at_rename
 from .replay_reference import action_of, frame, frames, make_buffer
 from .test_replay_files import assert_equal, save_run
 
@@ -46,38 +45,23 @@ def with_rules(gamma: float | None = None) -> ReplayBuffer:
     return buffer
 
 
-def test_returns_and_rules_agree_after_a_kill_at_any_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rename, step, gammas = os.replace, 0, list[Any]()
+def test_returns_and_rules_agree_after_a_kill_at_any_rename(tmp_path: Path) -> None:
+    killed, gammas = [0], list[float]()
     old = with_rules().rules.gamma
-    while not gammas or gammas[-1] != "finished":
-        step += 1
-        folder, buffer, count = tmp_path / str(step), with_rules(), [0]
+    while killed:
+        folder, buffer = tmp_path / str(len(gammas)), with_rules()
         buffer.save(folder)
         buffer.set_rules(gamma=0.5)
-
-        def replace(source: Path, target: Path, count: list[int] = count, step: int = step) -> None:
-            count[0] += 1
-            if count[0] == step:
-                raise KeyboardInterrupt
-            rename(source, target)
-
-        monkeypatch.setattr(os, "replace", replace)
-        try:
+        with killed_at_rename(len(gammas) + 1) as killed:
             buffer.save(folder)
-            gammas.append("finished")
-        except KeyboardInterrupt:
-            pass
-        finally:
-            monkeypatch.setattr(os, "replace", rename)
         loaded = ReplayBuffer.load(folder)
         assert_equal(loaded, with_rules(None if loaded.rules.gamma == old else 0.5))
         loaded.save(folder)
         again = ReplayBuffer.load(folder)
         assert_equal(again, loaded)
         assert "stale_returns" not in json.loads((folder / "manifest.json").read_text())
-        if "finished" not in gammas:
-            gammas.append(loaded.rules.gamma)
-    assert gammas == [old, 0.5, 0.5, 0.5, "finished"]
+        gammas.append(loaded.rules.gamma)
+    assert gammas == [old, 0.5, 0.5, 0.5, 0.5]  # the last was not killed
 
 
 def test_a_save_that_the_disk_refused_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

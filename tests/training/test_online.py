@@ -295,6 +295,8 @@ def test_a_kill_between_experience_and_state_doubles_nothing(
     buffers = [ReplayBuffer.load(Path(run) / "replay").source(ONLINE) for run in (config.run, straight.run)]
     assert buffers[0].transitions == buffers[1].transitions == PRACTICE
     assert buffers[0].frames == buffers[1].frames
+    # of a buffer without a state nothing is gone on with, and nothing is thrown away
+    assert (Path(config.run) / "replay.unfinished").exists() == (practised == 0)
 
 
 def test_practice_makes_room_for_what_it_will_bring_and_not_for_a_million_pictures(config: CalQLRun) -> None:
