@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState
+from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 
 from robot_learning.nodes.base import SECOND, latched, ns_to_stamp, reliable, stamp_to_ns
+from robot_learning.nodes.safety_gate import SafetyGate
 
 PROBE = Path(__file__).with_name("probe.py")
 
@@ -109,6 +111,18 @@ def test_a_clock_that_goes_back_is_noticed(graph) -> None:
     running.says("jumped +50.0 s")  # from no time at all to the first
     clock.publish(Clock(clock=ns_to_stamp(20 * SECOND)))
     running.says("jumped -30.0 s")
+
+
+@pytest.mark.parametrize("simulated", [False, True])
+def test_the_machine_s_clock_counts_unless_time_is_simulated(graph, simulated: bool) -> None:
+    """It is set back by 3 s between two beats."""
+    overrides = [Parameter("use_sim_time", value=simulated)]
+    node = graph.add(SafetyGate(context=graph.context, parameter_overrides=overrides))
+    jumps, shifts = [], [-3.0]
+    node.on_time_jump(jumps.append)
+    node._machine.shift = lambda: shifts.pop() if shifts else 0.0
+    graph.until(lambda: not shifts, "a beat")
+    assert jumps == ([] if simulated else [-3.0])
 
 
 def test_stamps_come_back_as_they_were() -> None:

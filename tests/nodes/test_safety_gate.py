@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import os
@@ -29,6 +30,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from robot_learning.contract import Contract
+from robot_learning.nodes.safety_gate import SafetyGate
 
 HERE = Path(__file__).parent
 CONTRACT = Contract.load("ur5e_2f85")
@@ -297,6 +299,29 @@ def test_an_inactive_gate_carries_nothing_out_and_begins_where_the_robot_is(make
     change(Transition.TRANSITION_ACTIVATE)
     bench.acting()
     assert bench.arm[commands][5] == pytest.approx(CONTRACT.joints.home[5] + 0.18, abs=0.02)
+
+
+@pytest.mark.parametrize("wrong", ["nan", "raises"])
+def test_a_controller_that_fails_commands_nothing_and_holds(graph, monkeypatch: pytest.MonkeyPatch, wrong: str):
+    gate = graph.add(SafetyGate(context=graph.context))
+    graph.until(lambda: gate.is_active, "the gate")
+    commands: list[object] = []
+    monkeypatch.setattr(gate._controllers, "arm", commands.append)
+    joints, now = np.array(CONTRACT.joints.home), gate.now()
+    gate._safety.joint_states(NAMES, [*joints, 0.0], now, now)
+    good = gate._control.step
+
+    def step(*given: object) -> object:
+        if wrong == "raises":
+            raise RuntimeError("no solution")
+        return dataclasses.replace(good(*given), joints=joints * math.nan)
+
+    monkeypatch.setattr(gate._control, "step", step)
+    decision = gate._safety.action("policy", ENTRIES, [0.0] * 5, now, now, time.monotonic_ns())
+    assert decision.action is not None
+    assert gate._command(decision, now) is None and not commands
+    gate._safety.joint_states(NAMES, [*joints, 0.0], now, now)
+    assert "the controller failed" in gate._safety.state(now, time.monotonic_ns()).text
 
 
 # --- faults --------------------------------------------------------------------------------------------------------------

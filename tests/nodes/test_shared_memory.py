@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from robot_learning.nodes.base import latched
 from robot_learning.nodes.shared_memory import FOLDER, remove_abandoned, sparing_dead_ports
 
 
@@ -115,7 +118,7 @@ def test_a_node_that_is_started_again_does_not_listen_where_the_killed_one_did(g
     graph.until(lambda: node.get_publishers_info_by_topic("/safety_gate/state"), "what it publishes")
     before = ports_of(process.pid)
     graph.kill(process)
-    again = graph.start("safety_gate")
-    graph.until(lambda: again.log.read_text(), "the gate's first word")
-    assert before and ports_of(again.pid)
-    assert not before & ports_of(again.pid)
+    again, said = graph.start("safety_gate"), list[DiagnosticStatus]()
+    node.create_subscription(DiagnosticStatus, "/safety_gate/state", said.append, latched())
+    graph.until(lambda: said, "the word of a gate that is up, and no longer looks for a port")
+    assert before and not before & ports_of(again.pid)

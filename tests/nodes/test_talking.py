@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from rclpy.publisher import Publisher
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
@@ -56,6 +57,23 @@ def test_an_instruction_is_heard_by_who_is_found_last(graph) -> None:
     graph.until(lambda: not asking.is_alive(), "the answer")
     assert told == [["early", "late"]]
     assert [message.data for message in heard] == ["close the drawer"]
+
+
+def test_an_instruction_that_one_does_not_confirm_is_an_error(graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a node that hangs, or was killed and is still in the graph: nobody knows whether it will ever act on it."""
+    monkeypatch.setattr(Publisher, "wait_for_all_acked", lambda *_: False)
+    graph.node("frozen").create_subscription(String, "task", lambda _: None, latched())
+    errors: list[str] = []
+
+    def asks() -> None:
+        with pytest.raises(ServiceError) as caught:
+            ask("close the drawer", wait=30)
+        errors.append(str(caught.value))
+
+    asking = threading.Thread(target=asks)
+    asking.start()
+    graph.until(lambda: not asking.is_alive(), "the answer")
+    assert errors and errors[0].startswith("not all who listen on /task have confirmed it within 30 s: frozen;")
 
 
 def test_an_instruction_that_nobody_hears_is_an_error() -> None:
