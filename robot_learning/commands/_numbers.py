@@ -9,6 +9,16 @@ class NumberError(UserError, ValueError):
     """A number was given that nothing can be done with."""
 
 
+def require_more_than(flag: str, found: float, bound: float) -> None:
+    """Check the number given with `flag`.
+
+    Raises:
+        NumberError: it is not more than `bound`.
+    """
+    if not found > bound:
+        raise NumberError(f"{flag}: expected more than {bound}, found {found}")
+
+
 def require_at_least(flag: str, found: float, least: int) -> None:
     """Check the number given with `flag`.
 

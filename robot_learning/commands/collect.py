@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import tyro
 
-from robot_learning.commands._numbers import require_at_least
+from robot_learning.commands._numbers import require_at_least, require_more_than
 from robot_learning.commands.main import OK
 from robot_learning.envs.demonstrator import PlayConfig
 from robot_learning.envs.tasks import task as task_named
@@ -80,7 +80,7 @@ def _require_numbers(config: Config) -> None:
     """Check what is asked for (`NumberError`)."""
     require_at_least("--image-size", config.image_size, 1)
     if config.kind == "play":
-        require_at_least("--minutes", config.minutes, 0)
+        require_more_than("--minutes", config.minutes, 0)
         return
     require_at_least("--failures", config.failures, 0)
     require_at_least("--episodes", config.episodes, 0 if config.failures else 1)

@@ -13,10 +13,9 @@ import pyarrow as pa
 from robot_learning.contract import ContractError
 from robot_learning.data import tables
 from robot_learning.data.decoder import VideoReader
-from robot_learning.data.files import DatasetError, read_json
-from robot_learning.data.metadata import OURS_PATH, STATS_PATH, Metadata
+from robot_learning.data.files import DatasetError
+from robot_learning.data.metadata import OURS_PATH, STATS_PATH, Metadata, load_stats
 from robot_learning.data.schema import INDEX_KEYS, TIMESTAMP, contract_features
-from robot_learning.data.statistics import Statistics
 
 TIMESTAMP_TOLERANCE = 1e-4  # [s], LeRobot's
 DECODE_BATCH = 256
@@ -224,9 +223,9 @@ def _check_stats(meta: Metadata, frames: int, notes: list[str]) -> list[Problem]
     if not frames:
         return []
     try:
-        stats = {key: Statistics.from_dict(entry) for key, entry in read_json(path, meta.root).items()}
-    except (DatasetError, KeyError, TypeError, ValueError) as error:
-        return [Problem(path, f"expected statistics of every feature, found {str(error).splitlines()[0]}")]
+        stats = load_stats(meta.root)
+    except DatasetError as error:
+        return [Problem(path, str(error).splitlines()[0])]
     expected = {key for key, feature in meta.features.items() if feature.dtype != "string"}
     problems = [Problem(path, f"{key}: expected statistics, found none") for key in sorted(expected - stats.keys())]
     if "index" in stats and stats["index"].count == meta.episodes[-1]["dataset_from_index"]:

@@ -16,8 +16,8 @@ from robot_learning.data import tables
 from robot_learning.data.cache import Cache, open_cache
 from robot_learning.data.decoder import VideoReader
 from robot_learning.data.episode import Episode, Segment
-from robot_learning.data.files import DamagedDatasetError, DatasetError, read_json
-from robot_learning.data.metadata import STATS_PATH, Metadata, merged_stats
+from robot_learning.data.files import DamagedDatasetError, DatasetError
+from robot_learning.data.metadata import STATS_PATH, Metadata, load_stats, merged_stats
 from robot_learning.data.schema import INDEX_KEYS, TIMESTAMP, Feature
 from robot_learning.data.statistics import Statistics
 
@@ -120,8 +120,7 @@ class Dataset:
             DamagedDatasetError: neither `meta/stats.json` nor the episode rows have them.
         """
         if (self.root / STATS_PATH).exists():
-            plain = read_json(self.root / STATS_PATH, self.root)
-            stats = {key: Statistics.from_dict(entry) for key, entry in plain.items() if key in self.features}
+            stats = {key: entry for key, entry in load_stats(self.root).items() if key in self.features}
             if "index" not in stats or stats["index"].count == self.num_frames:
                 return stats
         # a writer may have added episodes meanwhile

@@ -8,8 +8,8 @@ from typing import Any
 
 from robot_learning.data.dataset import Dataset
 from robot_learning.data.files import DatasetError, remove_on_error
+from robot_learning.data.metadata import video_config
 from robot_learning.data.schema import bookkeeping_features, contract_features
-from robot_learning.data.video import VideoConfig
 from robot_learning.data.writer import DatasetWriter
 
 Track = Callable[[Iterable[Any]], Iterable[Any]]
@@ -44,7 +44,7 @@ def merge_datasets(sources: Sequence[Path], output: Path, track: Track = lambda 
     assert contract is not None
     known = contract_features(contract) | bookkeeping_features()
     extra = {key: feature for key, feature in first.features.items() if key not in known}
-    video = VideoConfig(**first.recording_info.get("video", {}))
+    video = video_config(first.root, first.recording_info)
     config = {"merged_from": [str(source) for source in sources]}
     episodes = [(dataset, episode) for dataset in datasets for episode in range(dataset.num_episodes)]
     with (

@@ -19,6 +19,7 @@ from robot_learning.data.schema import (
     Feature,
 )
 from robot_learning.data.statistics import Statistics, merge
+from robot_learning.data.video import VideoConfig
 
 INFO_PATH = "meta/info.json"
 STATS_PATH = "meta/stats.json"
@@ -149,6 +150,19 @@ def _features(root: Path, info: Mapping[str, Any]) -> dict[str, Feature]:
     return features
 
 
+def video_config(root: Path, ours: Mapping[str, Any] | None) -> VideoConfig:
+    """How the dataset's images are encoded, from what `meta/robot_learning.json` holds (`DatasetError`)."""
+    plain = (ours or {}).get("video", {})
+    try:
+        return VideoConfig(**plain)
+    except TypeError:
+        known = sorted(VideoConfig.__dataclass_fields__)
+        raise DatasetError(
+            f"{root / OURS_PATH}: video: expected some of {known}, found {plain!r}. Correct it by hand, or remove it: "
+            f"episodes are then encoded with the defaults."
+        ) from None
+
+
 def episode_files(root: Path) -> list[Path]:
     """The files with episode rows, in order."""
     return sorted(root.glob("meta/episodes/chunk-*/file-*.parquet"))
@@ -198,6 +212,17 @@ def add_stats(merged: dict[str, Statistics], row: Mapping[str, Any]) -> None:
     for key, entry in tables.unflatten_stats(row).items():
         fresh = Statistics.from_dict(entry)
         merged[key] = merge([merged[key], fresh]) if key in merged else fresh
+
+
+def load_stats(root: Path) -> dict[str, Statistics]:
+    """Read `meta/stats.json`, whosever it is (`DamagedDatasetError`)."""
+    path, stats = root / STATS_PATH, {}
+    for key, entry in read_json(path, root).items():
+        try:
+            stats[key] = Statistics.from_dict(entry)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+            raise DamagedDatasetError(path, f"{key}: min, max, mean, std and count", repr(entry)[:80], root) from None
+    return stats
 
 
 def save_stats(root: Path, stats: Mapping[str, Statistics], features: Mapping[str, Feature]) -> None:

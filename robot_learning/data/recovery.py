@@ -11,13 +11,14 @@ import pyarrow as pa
 from robot_learning.data import tables
 from robot_learning.data.commit import ROWS_PER_FILE
 from robot_learning.data.decoder import VideoIndex
-from robot_learning.data.files import DamagedDatasetError, read_json
+from robot_learning.data.files import DamagedDatasetError
 from robot_learning.data.metadata import (
     STATS_PATH,
     Metadata,
     episode_files,
     load_episodes,
     load_info,
+    load_stats,
     merged_stats,
     save_stats,
 )
@@ -116,4 +117,5 @@ def _stats_count(root: Path) -> int:
     """The frames `meta/stats.json` was made of, -1 when it is missing."""
     if not (root / STATS_PATH).exists():
         return -1
-    return int(read_json(root / STATS_PATH, root).get("index", {}).get("count", [-1])[0])
+    index = load_stats(root).get("index")
+    return index.count if index else -1

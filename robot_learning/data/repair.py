@@ -32,6 +32,7 @@ from robot_learning.data.metadata import (
     merged_stats,
     new_info,
     save_stats,
+    video_config,
 )
 from robot_learning.data.recovery import write_rows
 from robot_learning.data.repair_bags import bag_of, keep_bag, number_bags, set_strange_bags_aside, with_bag
@@ -125,7 +126,7 @@ def _load_or_rebuild_info(root: Path, ours: dict[str, Any], result: Repair) -> M
         if isinstance(error, DatasetError) and "codebase" in str(error) and CODEBASE_VERSION in str(error):
             raise
         contract = Contract.from_dict(ours["contract"], where=str(root / OURS_PATH))
-        features = declared_features(contract, VideoConfig(**ours.get("video", {})), _extra_columns(root, contract))
+        features = declared_features(contract, video_config(root, ours), _extra_columns(root, contract))
         info = new_info(features, int(contract.rate), contract.name)
         info["total_episodes"] = None
         result.rebuilt.append(f"{INFO_PATH} from the contract")

@@ -29,7 +29,7 @@ from robot_learning.data.files import (
     write_json,
     writing,
 )
-from robot_learning.data.metadata import INFO_PATH, OURS_PATH, Metadata, load_info, new_info
+from robot_learning.data.metadata import INFO_PATH, OURS_PATH, Metadata, load_info, new_info, video_config
 from robot_learning.data.recovery import recover
 from robot_learning.data.schema import Feature, bookkeeping_features, check_frame, check_task, contract_features
 from robot_learning.data.statistics import MAX_SAMPLED_IMAGES, Statistics, sample_rows
@@ -50,7 +50,7 @@ class DatasetWriter:
         self.contract = contract
         self._store = EpisodeStore(meta)
         self._lock = lock
-        self._video = VideoConfig(**(meta.ours or {}).get("video", {}))
+        self._video = video_config(meta.root, meta.ours)
         own = bookkeeping_features()
         self._features = {key: feature for key, feature in meta.features.items() if key not in own}
         self._length = 0

@@ -116,7 +116,6 @@ def test_evaluate_of_a_task_it_never_learnt_lists_the_known(
         ("collect demonstrations --dataset {1} --episodes -3", "--episodes", 1, -3),
         ("collect demonstrations --dataset {1} --episodes -3 --failures 2", "--episodes", 0, -3),
         ("collect demonstrations --dataset {1} --failures -2", "--failures", 0, -2),
-        ("collect play --dataset {1} --minutes -1", "--minutes", 0, -1.0),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(
@@ -125,4 +124,10 @@ def test_numbers_that_make_no_sense_are_refused(
 ) -> None:  # fmt: skip
     assert main(words.format(checkpoint, tmp_path / "new").split()) == 2
     assert f"{flag}: expected {least} or more, found {found}" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_play_of_no_length_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(f"collect play --dataset {tmp_path / 'new'} --minutes 0".split()) == 2
+    assert "--minutes: expected more than 0, found 0" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()

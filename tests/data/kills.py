@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 
 
+class Killed(BaseException):
+    """Stands for the end of the process: nobody handles it."""
+
+
 @contextmanager
 def killed_at_rename(step: int) -> Iterator[list[int]]:
     """What is inside ends in front of its rename number `step`; the list stays empty when it has fewer."""

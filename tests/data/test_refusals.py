@@ -72,6 +72,30 @@ def test_damaged_info_is_told_and_mended(
     assert check(root).problems == [] and Dataset(root).num_episodes == 3
 
 
+@pytest.mark.parametrize("entry", [{}, 3, {"min": [0.0], "max": [1.0], "mean": [0.5], "std": [0.1], "count": []}])
+def test_damaged_statistics_are_told_and_mended(root: Path, contract: Contract, entry: object) -> None:
+    edit_json(root / "meta/stats.json", lambda stats: stats.update(index=entry))
+    for use in (lambda root: Dataset(root).stats, lambda root: DatasetWriter.open(root, contract)):
+        with pytest.raises(DamagedDatasetError, match=r"stats\.json: expected index: min, max, mean, std and count"):
+            use(root)
+    assert "index: min, max" in str(check(root).problems[0])
+    repair(root)
+    assert check(root).problems == [] and Dataset(root).stats["index"].count == 24
+
+
+@pytest.mark.parametrize("video", [{"quality": 3}, 7])
+def test_an_encoding_that_is_not_known_is_told_with_what_may_be_said(
+    root: Path, contract: Contract, video: object
+) -> None:
+    edit_json(root / "meta/robot_learning.json", lambda ours: ours.update(video=video))
+    match = r"robot_learning\.json: video: expected some of \['codec', 'crf'.*found .*by hand"
+    with pytest.raises(DatasetError, match=match):
+        DatasetWriter.open(root, contract)
+    with pytest.raises(DatasetError, match=match):
+        merge_datasets([root, root], root.with_name("both"))
+    assert not root.with_name("both").exists() and Dataset(root).num_episodes == 3
+
+
 def refuse(*_: Any, **__: Any) -> None:
     raise OSError(30, "Read-only file system")
 

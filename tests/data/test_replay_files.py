@@ -19,6 +19,7 @@ from robot_learning.data.observations import ReplayError
 from robot_learning.data.replay import ReplayBuffer
 
 from . import replay_writer
+from .kills import Killed
 from .replay_reference import action_of, frame, frames, make_buffer
 
 
@@ -207,10 +208,6 @@ def test_a_lost_part_in_the_middle_costs_its_own_frames_only(tmp_path: Path) -> 
     assert len(run_to(300)) - len(buffer) == 11
     known, found = (rows_of(b.sample(20000, None, np.random.default_rng(0))) for b in (run_to(300), buffer))
     assert {row[:2] for row in found} < {row[:2] for row in known}  # frames and actions
-
-
-class Killed(BaseException):
-    """The process would be dead here."""
 
 
 @pytest.mark.parametrize("moment", range(6))

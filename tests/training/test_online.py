@@ -29,6 +29,7 @@ from robot_learning.training.practice_env import Autonomy
 from robot_learning.training.practice_schedule import ScheduleConfig
 from robot_learning.training.rl_config import RUNS, CalQLRun, RLConfig, continuing, read_rl_config
 from robot_learning.training.run_state import RunError, load_state
+from tests.data.kills import Killed
 
 SETTINGS = CalQLConfig(hidden=(16, 16), n_actions=2, layer_norm=True, bc_weight=1.0, entropy_weight=0.002)
 PRACTICE = 330  # steps; an episode has 150 at most, so at least two end before the last
@@ -268,10 +269,6 @@ def test_a_kill_loses_at_most_the_episode_in_progress(config: CalQLRun, tmp_path
     result = learn(left, resume=True)
     assert result.finished and result.online_steps == left.online_steps
     assert ReplayBuffer.load(run / "replay").size(ONLINE) == left.online_steps
-
-
-class Killed(BaseException):
-    """Stands for the end of the process: nobody handles it."""
 
 
 @pytest.mark.parametrize("practised", [0, 100])

@@ -31,6 +31,7 @@ from robot_learning.training.reset_free import ResetFree
 from robot_learning.training.run_state import RunError
 from robot_learning.training.self_imitation import practise
 from robot_learning.training.self_imitation_run import SelfImitationRun, from_clone, read_run
+from tests.data.kills import Killed
 
 CLONE = BehaviourCloningConfig(inputs="state", hidden=(32,), batch_size=16)
 PRACTICE = SelfImitationConfig(round_steps=200, gradient_steps=30, most_gradient_steps=60)
@@ -163,10 +164,6 @@ def test_a_killed_run_goes_on_to_the_very_same(config: SelfImitationRun, tmp_pat
         assert child.wait() == -signal.SIGKILL
     assert practise(config, resume=True).finished
     assert same(config, straight)
-
-
-class Killed(BaseException):
-    """Stands for the end of the process: nobody handles it."""
 
 
 @pytest.mark.parametrize("written", [0, 2])
