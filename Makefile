@@ -13,6 +13,7 @@ EXTRAS ?= dev,convert,ros,vision,vlm
 DEMO_ARGS ?=
 TESTS ?=
 TEST_ARGS ?=
+TWO := --numprocesses 2 --dist loadfile
 
 # Another interpreter than the one .venv was made with means a new .venv.
 ifdef PYTHON
@@ -27,14 +28,16 @@ help:
 demo: $(STAMP)
 	@$(BIN)/robot-learning demo $(DEMO_ARGS)
 
-# The nodes' tests have whole graphs in real time, so nothing else runs beside them; all others, two at a time.
+# Two processes run the tests, first those that compute without pause, then those with whole graphs in real time. Nothing runs
+# beside the tests that count how soon the robot holds.
 test: $(STAMP)
 ifneq ($(TESTS),)
 	@$(BIN)/python -m pytest $(TESTS) $(TEST_ARGS)
 else
 	@failed=0; \
-	$(BIN)/python -m pytest --ignore tests/nodes --numprocesses 2 --dist loadfile $(TEST_ARGS) || failed=1; \
-	$(BIN)/python -m pytest tests/nodes $(TEST_ARGS) || failed=1; \
+	$(BIN)/python -m pytest --ignore tests/nodes $(TWO) $(TEST_ARGS) || failed=1; \
+	$(BIN)/python -m pytest tests/nodes -m "not alone" $(TWO) $(TEST_ARGS) || failed=1; \
+	$(BIN)/python -m pytest tests/nodes -m alone $(TEST_ARGS) || failed=1; \
 	exit $$failed
 endif
 

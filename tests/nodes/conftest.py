@@ -21,8 +21,13 @@ from pathlib import Path
 
 import pytest
 
-# above 101 their ports are those that Linux gives to clients
-DOMAINS = random.SystemRandom().sample(range(1, 101), 100)
+# Processes that run the tests side by side (pytest-xdist) share the domains out. Above 101 their ports are those that Linux
+# gives to clients.
+FIRST, STEP = (
+    int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]),
+    int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+)
+DOMAINS = random.SystemRandom().sample(own := range(1 + FIRST, 101, STEP), len(own))
 os.environ["ROS_DOMAIN_ID"] = str(DOMAINS[0])
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

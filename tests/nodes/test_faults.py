@@ -22,6 +22,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from small_disk import MEGABYTE, Ballast, small_disk
 from whole import FRONT, PICTURE, Whole
 
+pytestmark = pytest.mark.alone
+
 PERIOD = 0.1  # of control [s]
 MAX_AGE = 0.1  # of a picture or joint state, by the contract [s]
 JUMP = 5 * SECOND  # of the clock, back [ns]

@@ -33,6 +33,8 @@ from robot_learning.contract import Contract
 from robot_learning.nodes.safety_gate import SafetyGate
 
 HERE = Path(__file__).parent
+pytestmark = pytest.mark.alone
+
 CONTRACT = Contract.load("ur5e_2f85")
 NAMES = [*CONTRACT.joints.names, CONTRACT.gripper.joint]
 ENTRIES = list(CONTRACT.action.names)

@@ -27,6 +27,8 @@ from robot_learning.nodes.safety_gate import SafetyGate
 sys.path.insert(0, str(Path(__file__).parent))
 import gate_peer
 
+pytestmark = pytest.mark.alone
+
 PERIOD = 0.1  # of control [s]
 CONTRACT = Contract.load("ur5e_2f85")
 ARM, GRIPPER = CONTRACT.action.topic, CONTRACT.gripper.topic
