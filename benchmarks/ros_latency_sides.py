@@ -14,7 +14,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from ros_latency import CAMERA_RATE, CAMERAS, HERE, TASK, Processes, Side, write_checkpoint, write_contract
+from ros_latency_parts import CAMERA_RATE, CAMERAS, HERE, TASK, Processes, Side, write_checkpoint, write_contract
 from sensor_msgs.msg import CameraInfo, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
