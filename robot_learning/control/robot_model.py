@@ -69,9 +69,15 @@ def _move_base_to_origin(body: Any) -> None:
 
 
 def _require_position_servos(spec: mujoco.MjSpec, contract: Contract, simulation: Simulation) -> None:
-    limits = zip(simulation.arm_actuators, contract.joints.lower, contract.joints.upper, strict=True)
-    for name, lower, upper in limits:
+    joints = contract.joints
+    places = zip(simulation.arm_actuators, joints.names, joints.lower, joints.upper, strict=True)
+    for name, joint, lower, upper in places:
         actuator = spec.actuator(name)
+        if actuator.trntype != mujoco.mjtTrn.mjTRN_JOINT or actuator.target != joint:
+            raise RobotModelError(
+                f"contract {contract.name!r}: simulation.arm_actuators: expected one that moves the joint {joint!r} in its "
+                f"place, found {name!r}, which moves {actuator.target!r}; it and joints.names go in one order"
+            )
         if is_limited_motor(actuator):
             make_position_servo(actuator, lower, upper)
         elif not is_position_servo(actuator):

@@ -94,8 +94,9 @@ def test_a_target_out_of_reach_gives_joints_within_their_limits(contract: Contra
 
 def test_joints_in_another_order_than_the_chain_are_an_error(contract: Contract):
     joints = dataclasses.replace(contract.joints, names=contract.joints.names[::-1])
+    simulation = dataclasses.replace(contract.simulation, arm_actuators=contract.simulation.arm_actuators[::-1])
     with pytest.raises(RobotModelError, match="serial chain"):
-        Kinematics(dataclasses.replace(contract, joints=joints))
+        Kinematics(dataclasses.replace(contract, joints=joints, simulation=simulation))
 
 
 def test_a_home_that_does_not_point_down_is_an_error(contract: Contract):

@@ -108,6 +108,14 @@ def test_a_name_the_model_lacks_is_an_error_that_lists_its_names(contract: Contr
         robot_spec(with_simulation(contract, **change))
 
 
+def test_actuators_in_another_order_than_their_joints_are_an_error(contract: Contract):
+    first, second, *others = contract.simulation.arm_actuators
+    with pytest.raises(
+        RobotModelError, match=r"expected one that moves the joint 'shoulder_pan_joint' .*'shoulder_lift', which moves"
+    ):
+        robot_spec(with_simulation(contract, arm_actuators=(second, first, *others)))
+
+
 def test_an_unknown_joint_is_an_error(contract: Contract):
     joints = dataclasses.replace(contract.joints, names=("hip", *contract.joints.names[1:]))
     with pytest.raises(RobotModelError, match=r"joints\.names names 'hip'"):
