@@ -25,7 +25,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import configure_logger
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, unwrap_vec_normalize
 from torch import Tensor, nn
 
 from robot_learning.algorithms.batches import (
@@ -129,10 +129,6 @@ class OfflineToOnline(OffPolicyAlgorithm):
             sde_support=False,
             supported_action_spaces=(Box,),
         )
-        if self._vec_normalize_env is not None:
-            raise TrainingError(
-                "VecNormalize: this algorithm normalises observations itself; pass the bare environment"
-            )
         self.config = self.config_type() if config is None else config
         self.n_step, self.online_share = n_step, online_share
         self.prior_shares = dict(prior_shares or {})
@@ -212,7 +208,11 @@ class OfflineToOnline(OffPolicyAlgorithm):
 
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        """As Stable-Baselines3's, but pictures stay `(H, W, C)`."""
+        """As Stable-Baselines3's, but pictures stay `(H, W, C)`, and `VecNormalize` is refused (`TrainingError`)."""
+        if isinstance(env, VecEnv) and unwrap_vec_normalize(env) is not None:
+            raise TrainingError(
+                "VecNormalize: this algorithm normalises observations itself; pass the bare environment"
+            )
         if isinstance(env, VecEnv):
             return env
         wrapped = Monitor(env) if monitor_wrapper else env
@@ -311,10 +311,10 @@ class OfflineToOnline(OffPolicyAlgorithm):
             self.offline_updates += 1
             for name, value in metrics.items():
                 self.logger.record_mean(f"train/{name}", value)
-            if self.offline_updates % 1000 == 0:
-                self.logger.dump(self.offline_updates)
             if callback is not None and not callback.on_step():
                 break
+            if self.offline_updates % 1000 == 0:  # after the callback, as it empties the logger
+                self.logger.dump(self.offline_updates)
         if callback is not None:
             callback.on_training_end()
         return self

@@ -145,6 +145,21 @@ def test_a_callback_stops_pretraining() -> None:
     assert model.pretrain(steps=50, callback=Stop(7)).offline_updates == 7
 
 
+def test_a_callback_sees_the_metrics_of_every_update() -> None:
+    """Also of each thousandth, after which the logger is emptied."""
+    model, seen = box("IQL", PointGoal()), []
+    add_walks(model.replay, "prior", PointGoal(), 3, 0.5)
+    model.offline_updates = 998
+
+    class Sees(BaseCallback):
+        def _on_step(self) -> bool:
+            seen.append("train/td_loss" in self.logger.name_to_value)
+            return True
+
+    model.pretrain(steps=1001, callback=Sees())
+    assert seen == [True, True, True]
+
+
 def test_exceptions_of_callbacks_pass_through() -> None:
     model = box("IQL")
     with pytest.raises(KeyError, match="of the callback"):
@@ -189,6 +204,9 @@ def test_equal_seeds_give_equal_runs(kind: str, world: str) -> None:
 def test_vec_normalize_is_refused() -> None:
     with pytest.raises(TrainingError, match="normalises observations itself"):
         box("IQL", VecNormalize(make_vec_env("Pendulum-v1")))
+    model = box("IQL")
+    with pytest.raises(TrainingError, match="normalises observations itself"):
+        model.set_env(VecNormalize(make_vec_env("Pendulum-v1")))
 
 
 # --- data -----------------------------------------------------------------------------------------------------------------
