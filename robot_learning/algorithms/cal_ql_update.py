@@ -14,6 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from robot_learning.algorithms.settings import (
+    require_at_least,
+    require_choice,
+    require_more_than,
+    require_ranges,
+    require_shares,
+    require_some,
+)
 from robot_learning.networks.actors import (
     EDGE,
     SquashedGaussianActor,
@@ -87,8 +95,13 @@ class CalQLConfig:
 
     def __post_init__(self) -> None:
         for name, valid in _CHOICES.items():
-            if getattr(self, name) not in valid:
-                raise ValueError(f"unknown {name} {getattr(self, name)!r}; valid: {list(valid)}")
+            require_choice(self, name, valid)
+        require_some(self, "hidden")
+        require_at_least(self, 1, "hidden", "critics", "n_actions", "sampled_rows")
+        require_at_least(self, 0, "actor_learning_rate", "critic_learning_rate", "penalty_weight", "bc_weight")
+        require_more_than(self, 0, "temperature", "initial_multiplier")
+        require_shares(self, "tau")
+        require_ranges(self, "log_std_range", "clip_difference", "target_range")
 
 
 _CHOICES = {

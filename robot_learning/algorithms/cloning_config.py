@@ -7,6 +7,14 @@ from dataclasses import dataclass
 
 import torch
 
+from robot_learning.algorithms.settings import (
+    require_at_least,
+    require_choice,
+    require_convolutions,
+    require_more_than,
+    require_shares,
+    require_some,
+)
 from robot_learning.contract import ENVIRONMENT_STATE, STATE
 from robot_learning.networks.encoders import multiplies_bfloat16
 from robot_learning.policies import Blending
@@ -77,12 +85,16 @@ class BehaviourCloningConfig:
     """How the policy turns chunks into actions."""
 
     def __post_init__(self) -> None:
-        if self.encoder not in ("trained", "frozen"):
-            raise ValueError(f"unknown encoder {self.encoder!r}; valid: ['trained', 'frozen']")
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            raise ValueError(f"unknown precision {self.precision!r}; valid: ['auto', 'float32', 'bfloat16']")
-        if not 0.0 <= self.prior_share <= 1.0:
-            raise ValueError(f"prior_share: expected 0 to 1, found {self.prior_share}")
+        require_choice(self, "inputs", ("images", "state"))
+        require_choice(self, "head", ("l1", "mixture", "flow"))
+        require_choice(self, "encoder", ("trained", "frozen"))
+        require_choice(self, "precision", ("auto", "float32", "bfloat16"))
+        require_some(self, "hidden")
+        require_at_least(self, 1, "hidden", "horizon", "components", "views", "batch_size")
+        require_at_least(self, 0, "jitter", "state_noise", "learning_rate", "warmup", "weight_decay")
+        require_more_than(self, 0, "gradient_clip")
+        require_shares(self, "prior_share", "state_dropout", "dropout", "ema")
+        require_convolutions(self)
 
     @property
     def in_bfloat16(self) -> bool:
@@ -93,8 +105,4 @@ class BehaviourCloningConfig:
 
     def input_keys(self, cameras: list[str]) -> list[str]:
         """The streams the policy reads, given the keys of the `cameras` there are."""
-        if self.inputs == "images":
-            return [STATE, *cameras]
-        if self.inputs == "state":
-            return [STATE, ENVIRONMENT_STATE]
-        raise ValueError(f"unknown inputs {self.inputs!r}; valid: ['images', 'state']")
+        return [STATE, *cameras] if self.inputs == "images" else [STATE, ENVIRONMENT_STATE]

@@ -12,6 +12,7 @@ import torch
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
 
+from robot_learning.algorithms.settings import require_at_least, require_convolutions
 from robot_learning.data.observations import PLAIN, FeatureEncoder
 from robot_learning.networks.observation_encoder import EncoderSpec, ObservationEncoder
 
@@ -32,6 +33,10 @@ class EncoderConfig:
     """Strides [pixels]."""
     learning_rate: float = 3e-4
     """Of Adam for the encoder, which the critics' loss trains."""
+
+    def __post_init__(self) -> None:
+        require_convolutions(self)
+        require_at_least(self, 0, "learning_rate")
 
 
 def encoder_spec(

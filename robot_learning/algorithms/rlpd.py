@@ -19,6 +19,13 @@ from torch import Tensor, nn
 
 from robot_learning.algorithms.cal_ql_update import UpdateBatch
 from robot_learning.algorithms.offline_to_online import OfflineToOnline
+from robot_learning.algorithms.settings import (
+    SettingError,
+    require_at_least,
+    require_choice,
+    require_ranges,
+    require_shares,
+)
 from robot_learning.networks.actors import SquashedGaussianActor, squash, squashed_sample
 from robot_learning.networks.critics import CriticEnsemble
 from robot_learning.networks.fast_mlp import FastMLP
@@ -64,10 +71,13 @@ class RLPDConfig:
     """Weight of the imitation term of the actor, relative to the mean absolute value, so that both losses have one scale."""
 
     def __post_init__(self) -> None:
+        require_at_least(self, 1, "hidden", "critics", "actor_every")
+        require_at_least(self, 0, "actor_learning_rate", "critic_learning_rate", "bc_steps", "bc_weight")
         if not 1 <= self.subset <= self.critics:
-            raise ValueError(f"subset: expected 1 to {self.critics} critics, found {self.subset}")
-        if self.actor_value not in ("mean", "min"):
-            raise ValueError(f"unknown actor_value {self.actor_value!r}; valid: ['mean', 'min']")
+            raise SettingError(f"subset: expected 1 to {self.critics} critics, found {self.subset}")
+        require_choice(self, "actor_value", ("mean", "min"))
+        require_shares(self, "tau")
+        require_ranges(self, "log_std_range", "target_range")
 
 
 class RLPDUpdate(nn.Module):

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from robot_learning.algorithms.settings import require_at_least, require_shares
+
 
 @dataclass(frozen=True)
 class SelfImitationConfig:
@@ -38,6 +40,11 @@ class SelfImitationConfig:
     one, which few episodes do not teach; 0: never."""
     own_encoder_steps: int = 2000
     """Gradient steps of such a training: each costs twenty times as much."""
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 1, "round_steps", "gradient_steps", "most_gradient_steps", "own_encoder_steps")
+        require_at_least(self, 0, "noise", "linger", "growth", "own_encoder_from")
+        require_shares(self, "noise_correlation", "noisy_share")
 
     def has_own_encoder(self, episodes: int) -> bool:
         """Whether a clone of so many episodes trains an image encoder of its own."""

@@ -16,6 +16,7 @@ import yaml
 
 import robot_learning
 from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
+from robot_learning.algorithms.settings import require_at_least, require_more_than, require_some
 from robot_learning.training.run_state import RunError
 
 FILE = "config.yaml"
@@ -72,6 +73,14 @@ class TrainConfig:
     """Seed of the first such episode; keep it away from the seeds of the final evaluation."""
     bc: Annotated[BehaviourCloningConfig, tyro.conf.arg(name="")] = field(default_factory=BehaviourCloningConfig)
     """Behaviour cloning."""
+
+    def __post_init__(self) -> None:
+        require_at_least(self, 1, "threads", "log_every", "evaluate_episodes")
+        require_at_least(self, 0, "held_out", "seed", "keep_every", "evaluate_every", "evaluate_seed")
+        if self.time_limit is not None:
+            require_more_than(self, 0, "time_limit")
+        if self.evaluate_every:
+            require_some(self, "evaluate_tasks")
 
 
 def write_config(run: Path, config: TrainConfig) -> None:

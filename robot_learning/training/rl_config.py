@@ -14,6 +14,7 @@ from robot_learning.algorithms.iql import IQL, IQLConfig
 from robot_learning.algorithms.observation_policy import EncoderConfig
 from robot_learning.algorithms.offline_to_online import OfflineToOnline
 from robot_learning.algorithms.rlpd import RLPD, RLPDConfig
+from robot_learning.algorithms.settings import require_at_least, require_choice, require_shares, require_some
 from robot_learning.training.config import read_as, save_plain
 from robot_learning.training.practice_env import PLAYROOM, Autonomy, RobotAccess
 
@@ -98,6 +99,14 @@ class RLConfig:
     """Worker processes of an evaluation; 0: none but this one."""
     encoder: Annotated[EncoderConfig, tyro.conf.arg(name="encoder")] = field(default_factory=EncoderConfig)
     """How pictures become features."""
+
+    def __post_init__(self) -> None:
+        require_some(self, "tasks")
+        require_choice(self, "inputs", ("images", "state"))
+        require_at_least(self, 1, "image_size", "batch_size", "n_step", "threads", "log_every", "evaluate_episodes")
+        require_at_least(self, 0, "updates_per_step", "seed", "keep_every", "evaluate_every", "evaluate_seed")
+        require_at_least(self, 0, "evaluate_processes")
+        require_shares(self, "online_share")
 
 
 @dataclass(frozen=True)

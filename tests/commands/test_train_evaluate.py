@@ -127,6 +127,36 @@ def test_numbers_that_make_no_sense_are_refused(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "given", "told"),
+    [
+        ("bc", "--seed -1", "seed: expected 0 or more, found -1"),
+        ("bc", "--threads 0", "threads: expected 1 or more, found 0"),
+        ("bc", "--log-every 0", "log_every: expected 1 or more, found 0"),
+        ("bc", "--time-limit 0", "time_limit: expected more than 0, found 0.0"),
+        ("bc", "--held-out -1", "held_out: expected 0 or more, found -1"),
+        ("bc", "--evaluate-every 10", "evaluate_tasks: expected at least one, found none"),
+        ("bc", "--head l2", "unknown head 'l2'; valid: ['l1', 'mixture', 'flow']"),
+        ("cal_ql", "--seed -1", "seed: expected 0 or more, found -1"),
+        ("cal_ql", "--log-every 0", "log_every: expected 1 or more, found 0"),
+        ("cal_ql", "--online-share 2", "online_share: expected 0 to 1, found 2.0"),
+        ("cal_ql", "--evaluate-processes -1", "evaluate_processes: expected 0 or more, found -1"),
+        ("cal_ql", "--tasks", "tasks: expected at least one, found none"),
+        ("cal_ql", "--backup best", "unknown backup 'best'; valid: ['sample', 'mode', 'max']"),
+        ("iql", "--inputs sound", "unknown inputs 'sound'; valid: ['images', 'state']"),
+        ("rlpd", "--actor-every 0", "actor_every: expected 1 or more, found 0"),
+        ("self_imitation", "--round-steps 0", "round_steps: expected 1 or more, found 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_before_anything_is_read(
+    algorithm: str, given: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = f"train {algorithm} --dataset nowhere --run {tmp_path / 'new'} {given}"
+    assert main(words.split()) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 def test_play_of_no_length_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(f"collect play --dataset {tmp_path / 'new'} --minutes 0".split()) == 2
     assert "--minutes: expected more than 0, found 0" in capsys.readouterr().err

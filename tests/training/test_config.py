@@ -12,7 +12,7 @@ from robot_learning.training.self_imitation_run import SelfImitationRun
 
 
 def test_every_field_comes_back(tmp_path: Path) -> None:
-    recipe = BehaviourCloningConfig(channels=(4, 8), ignore=(), blending=Blending(every=2, limit=3))
+    recipe = BehaviourCloningConfig(channels=(4, 8, 8), ignore=(), blending=Blending(every=2, limit=3))
     config = TrainConfig(dataset="d", run="r", tasks=("a", "b"), time_limit=12.5, bc=recipe)
     write_config(tmp_path, config)
     assert read_config(tmp_path) == config
