@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
+from gymnasium.spaces import Dict
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -69,19 +71,37 @@ def online_mixture(replay: ReplayBuffer, shares: Mapping[str, float], online_sha
 
 
 def require_alike(replay: ReplayBuffer, expected: ReplayBuffer) -> None:
-    """Refuse a replay buffer of other observations, actions or tasks than the empty one of an algorithm.
+    """Refuse a replay buffer of other observations, frozen networks, actions or tasks than the empty one of an algorithm.
 
     Raises:
         TrainingError: tells what was expected and found.
     """
+    found_there, wanted_here = replay.observations.to_dict(), expected.observations.to_dict()
     pairs = {
-        "observations": (replay.observations.to_dict()["keys"], expected.observations.to_dict()["keys"]),
+        "observations": (found_there["keys"], wanted_here["keys"]),
+        "frozen networks": (found_there["encoders"], wanted_here["encoders"]),
         "number of actions": (replay.action_size, expected.action_size),
         "tasks": (replay.tasks[: len(expected.tasks)], expected.tasks),
     }
     for name, (found, wanted) in pairs.items():
         if found != wanted:
             raise TrainingError(f"replay buffer: expected the {name} {wanted}, found {found}")
+
+
+def stored_space(space: gymnasium.Space[Any], instructions: tuple[str, ...]) -> gymnasium.Space[Any]:
+    """The space of observations as the replay buffer stores them: without the task, which is stored as its instruction.
+
+    Raises:
+        TrainingError: there are more or fewer instructions than tasks.
+    """
+    if not isinstance(space, Dict) or TASK not in space.spaces:
+        return space
+    if space.spaces[TASK].shape != (len(instructions),):
+        raise TrainingError(
+            f"instructions: expected {space.spaces[TASK].shape[0]}, one for each element of {TASK!r} in the observation, "  # type: ignore[index]
+            f"found {len(instructions)}: {list(instructions)}"
+        )
+    return Dict({key: part for key, part in space.spaces.items() if key != TASK})
 
 
 def standardise(encoder: ObservationEncoder, replay: ReplayBuffer, mixture: Mapping[str, float]) -> None:
@@ -95,9 +115,19 @@ def standardise(encoder: ObservationEncoder, replay: ReplayBuffer, mixture: Mapp
 
 
 def make_batch(
-    transitions: Transitions, sources: list[str], imitate: Collection[str], policy: Any, rng: np.random.Generator
+    transitions: Transitions, replay: ReplayBuffer, imitate: Collection[str], policy: Any, rng: np.random.Generator
 ) -> Batch:
-    """Transitions as the networks of `policy` (an `ObservationPolicy`) see them; pictures cut at random."""
+    """Transitions of `replay` as the networks of `policy` (an `ObservationPolicy`) see them; pictures cut at random.
+
+    Raises:
+        TrainingError: they show tasks that the policy does not know.
+    """
+    sources, tasks = replay.sources, policy.encoder.spec.tasks
+    if tasks and transitions.task.max() >= tasks:
+        raise TrainingError(
+            f"the data shows tasks {replay.tasks[tasks:]}, which are not among the instructions {replay.tasks[:tasks]}; choose "
+            "what is learned from with add_prior(source, dataset, tasks=[...]), or with task=... for a Minari dataset"
+        )
     copied = np.isin(transitions.source, [i for i, name in enumerate(sources) if name in imitate])
     online = transitions.source == (sources.index(ONLINE) if ONLINE in sources else -1)
     features = _features(transitions.observation, transitions.task, policy, rng)

@@ -16,10 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-import gymnasium
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Dict
+from gymnasium.spaces import Box
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -41,6 +40,7 @@ from robot_learning.algorithms.batches import (
     require_alike,
     save_transitions,
     standardise,
+    stored_space,
     without_task,
 )
 from robot_learning.algorithms.observation_policy import TASK, EncoderConfig, ObservationPolicy
@@ -178,11 +178,8 @@ class OfflineToOnline(OffPolicyAlgorithm):
 
     def new_replay(self) -> ReplayBuffer:
         """An empty replay buffer for this algorithm's observations and actions."""
-        space: gymnasium.Space[Any] = self.observation_space
-        if isinstance(space, Dict) and TASK in space.spaces:
-            space = Dict({key: s for key, s in space.spaces.items() if key != TASK})
         return ReplayBuffer(
-            space,
+            stored_space(self.observation_space, self.instructions),
             self.action_space,  # type: ignore[arg-type]
             capacity=self.buffer_size,
             gamma=self.gamma,
@@ -380,7 +377,7 @@ class OfflineToOnline(OffPolicyAlgorithm):
     def batch(self, transitions: Transitions) -> Batch:
         """Transitions as the networks see them; pictures cut at random."""
         assert self.replay is not None
-        return make_batch(transitions, self.replay.sources, self.imitate, self.own_policy, self.rng)
+        return make_batch(transitions, self.replay, self.imitate, self.own_policy, self.rng)
 
     def checkpoint(
         self, contract: Contract, tasks: list[str], *, sample: bool, facts: Mapping[str, Any], success: list[str]
