@@ -12,7 +12,7 @@ import torch
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
 
-from robot_learning.algorithms.settings import require_at_least, require_convolutions
+from robot_learning.algorithms.settings import SettingError, require_at_least, require_convolutions
 from robot_learning.data.observations import PLAIN, FeatureEncoder
 from robot_learning.networks.observation_encoder import EncoderSpec, ObservationEncoder
 
@@ -42,14 +42,22 @@ class EncoderConfig:
 def encoder_spec(
     space: gymnasium.Space[Any], config: EncoderConfig, frozen: Mapping[str, FeatureEncoder], task_features: int = 0
 ) -> EncoderSpec:
-    """The encoder for observations of this space; pictures with a frozen network count as vectors."""
+    """The encoder for observations of this space; pictures with a frozen network count as vectors.
+
+    Raises:
+        SettingError: there are pictures of several sizes.
+    """
     spaces = dict(getattr(space, "spaces", {PLAIN: space}))
     tasks = spaces.pop(TASK).shape[0] if TASK in spaces else 0
-    images = {k: s for k, s in spaces.items() if s.dtype == np.uint8 and len(s.shape) == 3 and k not in frozen}
+    images = {k: s for k, s in spaces.items() if _is_picture(s) and k not in frozen}
     vectors = {
         k: int(frozen[k].size) if k in frozen else int(np.prod(s.shape)) for k, s in spaces.items() if k not in images
     }
-    height, width = next((s.shape[:2] for s in images.values()), (0, 0))
+    sizes = {key: s.shape[:2] for key, s in images.items()}
+    if len(set(sizes.values())) > 1:
+        found = ", ".join(f"{key} {size}" for key, size in sizes.items())
+        raise SettingError(f"pictures: expected one size of all, found {found}; bring them to one size")
+    height, width = next(iter(sizes.values()), (0, 0))
     return EncoderSpec(
         vectors=vectors,
         images=tuple(images),
@@ -60,6 +68,11 @@ def encoder_spec(
         kernels=config.kernels,
         strides=config.strides,
     )
+
+
+def _is_picture(space: gymnasium.Space[Any]) -> bool:
+    shape = space.shape or ()
+    return space.dtype == np.uint8 and len(shape) == 3 and shape[2] == 3
 
 
 class ObservationPolicy(BasePolicy):
