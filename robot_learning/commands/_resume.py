@@ -11,11 +11,11 @@ from robot_learning.training.pausing import tell
 from robot_learning.training.run_state import RunError
 
 
-def require_begun(run: str | Path) -> dict[str, Any]:
+def require_begun(run: str | Path, algorithm: str = "") -> dict[str, Any]:
     """What the config.yaml of the run to go on with holds.
 
     Raises:
-        RunError: there is no such run.
+        RunError: there is no such run, or it is one of another algorithm than that which is given.
     """
     folder = Path(run)
     if not (folder / FILE).is_file():
@@ -24,7 +24,14 @@ def require_begun(run: str | Path) -> dict[str, Any]:
             f"--resume: expected the folder of a run to go on with, found {found}: {folder}. Check --run, or leave out --resume "
             "to begin a run there"
         )
-    return read_plain(folder)
+    own = read_plain(folder)
+    kept = own.get("algorithm")
+    if algorithm not in ("", kept):
+        raise RunError(
+            f"--resume: expected a run of {algorithm}, found one of {kept}: {folder}. Go on with it as what it is "
+            f"(robot-learning train {kept} --run {folder} --resume), or choose another folder (--run)"
+        )
+    return own
 
 
 def tell_not_in_force(config: Any, own: dict[str, Any], given: Collection[str]) -> None:

@@ -26,7 +26,7 @@ from robot_learning.commands.main import INTERRUPTED, OK
 from robot_learning.training.config import FILE, read_plain
 from robot_learning.training.online import RLResult, learn
 from robot_learning.training.practice_env import PLAYROOM, Autonomy, RobotAccess
-from robot_learning.training.rl_config import continuing
+from robot_learning.training.rl_config import RUNS, continuing
 from robot_learning.training.run_state import RunError, load_state
 from robot_learning.training.self_imitation import SelfImitationResult, practise
 from robot_learning.training.self_imitation_run import from_clone
@@ -67,10 +67,18 @@ def run(config: Config, given: Collection[str] = ()) -> int:
     console = Console(stderr=True)
     base = _run_of(Path(config.checkpoint))
     folder = config.run or str(base.with_name(f"{base.name}_practised"))
+    if Path(folder).resolve() == base.resolve():
+        raise RunError(f"--run: expected another folder than that of the run to go on from, found {folder}")
     own = _resume.require_begun(folder) if config.resume else None
     if own is None:
         require_at_least("--steps", config.steps, 1)
-    cloned = read_plain(base).get("algorithm") == "bc"
+    algorithm = read_plain(base).get("algorithm")
+    if algorithm not in ("bc", *RUNS):
+        raise RunError(
+            f"{base}: expected a run of {', '.join(['bc', *RUNS])} to go on from, found one of {algorithm}; to go on with that, "
+            "give the command that began it, and --resume"
+        )
+    cloned = algorithm == "bc"
     _robot.register(folder, config.env or str(read_plain(base).get("env", "")))
     before = 0 if cloned else _practised(base)
     if own is not None:

@@ -111,7 +111,8 @@ def run(config: Config, given: Collection[str] = ()) -> int:
     """Train; exit code 130 when stopped by Ctrl-C. `given`: names of the flags on the command line."""
     console, job = Console(stderr=True), config.algorithm
     if job.resume:
-        _resume.tell_not_in_force(job.training, _resume.require_begun(job.training.run), given)
+        own = _resume.require_begun(job.training.run, job.training.algorithm)
+        _resume.tell_not_in_force(job.training, own, given)
     else:
         _require_numbers(job.training)
     if not isinstance(job, BC):

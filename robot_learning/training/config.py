@@ -168,11 +168,13 @@ def read_plain(run: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RunError(f"{run} is not a training run: it has no {FILE}")
     try:
-        data: dict[str, Any] = yaml.safe_load(path.read_text())
-        data.pop("package_version", None)
-        return data
-    except (yaml.YAMLError, AttributeError, TypeError) as error:
+        data = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RunError(f"{path} is not a training config of this version: {error}") from error
+    if not isinstance(data, dict):
+        raise RunError(f"{path} is not a training config: expected a mapping of settings, found {data!r:.40}")
+    data.pop("package_version", None)
+    return data
 
 
 def _plain(value: Any) -> Any:

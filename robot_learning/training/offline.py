@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ from robot_learning.training.interrupt import StopRequest
 from robot_learning.training.metrics import MetricsLog
 from robot_learning.training.progress import Preparation, ProgressBar
 from robot_learning.training.relabelling import relabeller
-from robot_learning.training.run_state import RunError, load_state, save_state
+from robot_learning.training.run_state import RunError, load_state, save_state, state_of
 
 ALGORITHMS = {"bc": BehaviourCloning}
 
@@ -62,6 +63,8 @@ class _Progress:
     best: float = -1.0
     success: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    data: str = ""
+    """What was learned from, in short; empty in states from before it was kept."""
 
 
 def train(config: TrainConfig, resume: bool = False) -> TrainResult:
@@ -85,9 +88,16 @@ def train(config: TrainConfig, resume: bool = False) -> TrainResult:
         raise RunError("of prior data alone everything is learned: --tasks and --play need demonstrations (--dataset)")
     torch.set_num_threads(config.threads)
     saved = load_state(run)
-    if saved and (ended := _Progress(**saved[1])).step >= config.steps:
-        return TrainResult(run, ended.step, True, ended.last)  # hours of prior data need not be read for that
+    with state_of(run):
+        before = _Progress(**saved[1]) if saved else _Progress()
+    if saved and before.step >= config.steps:
+        return TrainResult(run, before.step, True, before.last)  # hours of prior data need not be read for that
     data = _data(config)
+    if before.data not in ("", _described(data)):
+        raise RunError(
+            f"{run}: the data is not what the run began with: expected {before.data}, found {_described(data)}. Put back what "
+            f"was there, or begin another run from these weights (robot-learning train bc --start {run} --run ...)"
+        )
     # a run that is gone on with has its normalisation and its tasks in its own policy, whatever became of the one it began with
     start = start_of(str(run / LAST) if config.start and saved else config.start)
     if start is not None:
@@ -97,6 +107,14 @@ def train(config: TrainConfig, resume: bool = False) -> TrainResult:
         config = _fit_time_limit(config, data, start)
         write_config(run, config)
     return _Loop(config, run, data, saved, start).go()
+
+
+def _described(data: Demonstrations) -> str:
+    """The data in short, the same for the same data."""
+    checksum = zlib.crc32(data.actions.tobytes())
+    for key in sorted(data.vectors):
+        checksum = zlib.crc32(data.vectors[key].tobytes(), checksum)
+    return f"{len(data)} frames of {data.num_episodes} episodes of {data.tasks} (checksum {checksum:08x})"
 
 
 def start_of(folder: str) -> Checkpoint | None:
@@ -144,8 +162,10 @@ class _Loop:
         )
         self.progress = _Progress()
         if saved is not None:
-            self.algorithm.load_state(saved[0])
+            with state_of(run):
+                self.algorithm.load_state(saved[0])
             self.progress = _Progress(**saved[1])
+        self.progress.data = _described(data)
         self._began = time.monotonic() - self.progress.seconds
         self._saved = time.monotonic()
 

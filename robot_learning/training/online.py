@@ -54,7 +54,7 @@ from robot_learning.training.progress import ProgressBar
 from robot_learning.training.reset_free import ResetFree
 from robot_learning.training.rl_config import RLConfig, name_of, read_rl_config, write_rl_config
 from robot_learning.training.run_state import FILE as STATE_FILE
-from robot_learning.training.run_state import RunError, load_state, save_state
+from robot_learning.training.run_state import RunError, load_state, save_state, state_of
 
 REPLAY, UNFINISHED = "replay", "replay.unfinished"
 ROOM = 1000  # frames beyond those of the steps that are left: the last episode may go on past them
@@ -142,7 +142,8 @@ def _drop_unfinished(run: Path) -> None:
             shutil.rmtree(run / UNFINISHED, ignore_errors=True)
             os.replace(run / REPLAY, run / UNFINISHED)
         return
-    known = _Progress(**saved[1]).parts
+    with state_of(run):
+        known = _Progress(**saved[1]).parts
     for number, path in _parts(run).items():
         if known is not None and number >= known:
             path.unlink()
@@ -154,11 +155,11 @@ def _restore(config: RLConfig, algorithm: OfflineToOnline, env: SeededEpisodes) 
         saved = load_state(folder)
         if saved is None:
             continue
-        algorithm.load_state(saved[0])
+        with state_of(folder):
+            algorithm.load_state(saved[0])
+            progress = _Progress(**saved[1])
         algorithm.load_replay_buffer(folder / REPLAY)
-        if folder == Path(config.run):
-            return _Progress(**saved[1])
-        return _Progress(episodes=saved[1]["episodes"])
+        return progress if folder == Path(config.run) else _Progress(episodes=progress.episodes)
     if config.start:
         raise RunError(
             f"{config.start} has no {STATE_FILE} to go on from; name the folder of a run of `robot-learning train`"

@@ -165,7 +165,14 @@ def read_rl_config(run: Path) -> Any:
     Raises:
         RunError: the run has no config, or one of something else.
     """
-    return read_as(run, lambda data: RUNS[data["algorithm"]][0])
+    return read_as(run, _kind)
+
+
+def _kind(data: dict[str, Any]) -> type[RLConfig]:
+    name = data.get("algorithm")
+    if name not in RUNS:
+        raise ValueError(f"expected the algorithm to be one of {list(RUNS)}, found {name!r}")
+    return RUNS[name][0]
 
 
 def continuing(run: Path, changes: dict[str, Any]) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,3 +51,20 @@ def load_state(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
             return tensors, json.loads((file.metadata() or {})["progress"])
     except (SafetensorError, KeyError, ValueError) as error:
         raise RunError(f"{path} is corrupt ({error}); delete it to train the run again from the start") from error
+
+
+@contextmanager
+def state_of(run: Path) -> Iterator[None]:
+    """Says in words that what `load_state` gave does not fit what the run's config describes.
+
+    Raises:
+        RunError: in the place of the errors that networks, optimisers and dataclasses have for it.
+    """
+    try:
+        yield
+    except (KeyError, RuntimeError, TypeError) as error:
+        found = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(
+            f"{run / FILE}: expected the state of the run that {run / 'config.yaml'} describes, found another ({found}). "
+            "Put back the config that the run began with, use the version that made it, or begin another run"
+        ) from error

@@ -68,6 +68,33 @@ def test_resume_without_a_run_names_the_folder(
     assert not absent.exists()
 
 
+def test_resume_with_another_algorithm_names_that_of_the_run(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = checkpoint.parents[1]
+    assert main(["train", "iql", "--run", str(run), "--resume"]) == 2
+    told = capsys.readouterr().err
+    assert f"robot-learning train bc --run {run} --resume" in told and "iql" in told
+
+
+@pytest.mark.parametrize("resume", [(), ("--resume",)])
+def test_finetune_goes_on_in_another_folder(
+    checkpoint: Path, resume: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(checkpoint.parents[1])
+    assert main(["finetune", run, "--run", run, "--steps", "5", *resume]) == 2
+    assert "--run: expected another folder than that of the run to go on from" in capsys.readouterr().err
+
+
+def test_finetune_of_practice_by_self_imitation_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text("algorithm: self_imitation\n")
+    assert main(["finetune", str(tmp_path), "--run", str(tmp_path / "new")]) == 2
+    told = capsys.readouterr().err
+    assert "found one of self_imitation" in told and "rlpd" in told
+
+
 def test_finetune_resumes_only_what_was_begun(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
 from robot_learning.policies import Blending
 from robot_learning.training.config import TrainConfig, not_in_force, read_config, read_plain, save_plain, write_config
 from robot_learning.training.practice_env import Autonomy, RobotAccess
+from robot_learning.training.rl_config import read_rl_config
 from robot_learning.training.run_state import RunError
 from robot_learning.training.self_imitation_run import SelfImitationRun
 
@@ -16,6 +17,19 @@ def test_every_field_comes_back(tmp_path: Path) -> None:
     config = TrainConfig(dataset="d", run="r", tasks=("a", "b"), time_limit=12.5, bc=recipe)
     write_config(tmp_path, config)
     assert read_config(tmp_path) == config
+
+
+@pytest.mark.parametrize("content", [b"", b"- 1", b"a: [1,", b"\xff\xfe\x00"])
+def test_a_config_that_is_no_yaml_mapping_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(RunError, match=r"config\.yaml is not a training config"):
+        read_plain(tmp_path)
+
+
+def test_a_run_of_another_kind_is_named(tmp_path: Path) -> None:
+    write_config(tmp_path, TrainConfig())
+    with pytest.raises(RunError, match=r"expected the algorithm to be one of .*'cal_ql', 'iql', 'rlpd'.*, found 'bc'"):
+        read_rl_config(tmp_path)
 
 
 def test_a_folder_without_config_is_no_run(tmp_path: Path) -> None:

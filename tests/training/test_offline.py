@@ -150,6 +150,23 @@ def test_to_resume_what_is_finished_needs_no_data(config: TrainConfig, tmp_path:
     assert train(config, resume=True) == done
 
 
+@pytest.mark.parametrize("change", ["other frames", "another network"])
+def test_resume_of_what_has_changed_meanwhile_is_refused(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    stop_at(monkeypatch, 2)
+    train(config)
+    if change == "other frames":
+        config = dataclasses.replace(config, tasks=("go to the square",))
+        told = "the data is not what the run began with: expected .* of 12 episodes of .*, found .* of 6 episodes of"
+    else:
+        config = dataclasses.replace(config, bc=dataclasses.replace(SMALL, hidden=(8,)))
+        told = r"training_state\.safetensors: expected the state of the run .* describes"
+    write_config(Path(config.run), config)
+    with pytest.raises(RunError, match=told):
+        train(config, resume=True)
+
+
 def test_resume_takes_the_inputs_that_were_chosen(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     stop_at(monkeypatch, 5)
     train(config)

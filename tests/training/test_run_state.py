@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from robot_learning.training import run_state
-from robot_learning.training.run_state import RunError, load_state, save_state
+from robot_learning.training.run_state import RunError, load_state, save_state, state_of
 
 TENSORS = {"a": torch.arange(3.0), "b": torch.tensor(7)}
 
@@ -27,6 +27,14 @@ def test_a_truncated_state_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(RunError, match=r"training_state\.safetensors is corrupt"):
         load_state(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong", [RuntimeError("size mismatch\nof everything"), KeyError("counters"), TypeError("new")]
+)
+def test_a_state_that_its_config_does_not_describe_is_named(tmp_path: Path, wrong: Exception) -> None:
+    with pytest.raises(RunError, match=r"training_state\.safetensors: expected .*config\.yaml"), state_of(tmp_path):
+        raise wrong
 
 
 def test_a_crash_while_saving_keeps_the_older_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
