@@ -13,7 +13,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from robot_learning.commands._numbers import require_at_least
+from robot_learning.commands._numbers import NumberError, require_at_least
 from robot_learning.folders import checkpoint_at
 from robot_learning.policies import loader
 from robot_learning.training.evaluation import evaluate, make_playroom, record_success
@@ -50,8 +50,12 @@ class Config:
 
 def run(config: Config) -> int:
     """Evaluate and print the result."""
-    for flag, found, least in (("episodes", config.episodes, 1), ("processes", config.processes, 0)):
-        require_at_least(f"--{flag}", found, least)
+    if not config.task:
+        raise NumberError("--task: expected at least one task of the simulator, such as open_drawer, found none")
+    for flag, least in (("episodes", 1), ("processes", 0), ("seed", 0), ("videos", 0)):
+        require_at_least(f"--{flag}", getattr(config, flag), least)
+    if config.furniture is not None:
+        require_at_least("--furniture", config.furniture, 0)
     checkpoint = _checkpoint(Path(config.checkpoint))
     result = evaluate(
         loader(checkpoint, config.retry),

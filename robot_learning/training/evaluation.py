@@ -132,6 +132,7 @@ def evaluate(
     """Run `episodes` episodes of each task; episode i starts from `env.reset(seed=seed + i)`.
 
     Args:
+        tasks: one that is named twice counts once.
         policy: a checkpoint folder, or a function that makes the policy (importable, as worker processes call it).
         processes: worker processes with one torch thread each; 0 runs in this process.
         make_env: task and the policy's contract -> environment whose `info` has `is_success` (importable).
@@ -142,6 +143,7 @@ def evaluate(
     Raises:
         ContractError: the environment cannot serve the policy. UnknownTaskError: the policy does not know a task.
     """
+    tasks = tuple(dict.fromkeys(tasks))  # the same episodes twice would narrow the interval for nothing
     wanted = [(task, seed + index) for task in tasks for index in range(episodes)]
     results = [result for result in known if (result.task, result.seed) in wanted]
     have = {(result.task, result.seed) for result in results}

@@ -109,6 +109,11 @@ def test_evaluate_prints_json_and_records_it(checkpoint: Path, capsys: pytest.Ca
     assert read_checkpoint(checkpoint).success[0].startswith("open_drawer: 0 of 1")
 
 
+def test_evaluate_of_no_task_is_refused(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(checkpoint), "--task"]) == 2
+    assert "--task: expected at least one task" in capsys.readouterr().err
+
+
 def test_evaluate_takes_the_last_checkpoint_of_a_run(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, flags = checkpoint.parents[1], ["--task", "open_drawer", "--episodes", "1", "--processes", "0", "--json"]
     assert main(["evaluate", str(run), *flags]) == 0
@@ -136,6 +141,8 @@ def test_evaluate_of_a_task_it_never_learnt_lists_the_known(
         ("evaluate {0} --task open_drawer --episodes 0", "--episodes", 1, 0),
         ("evaluate {0} --task open_drawer --episodes -1", "--episodes", 1, -1),
         ("evaluate {0} --task open_drawer --processes -1", "--processes", 0, -1),
+        ("evaluate {0} --task open_drawer --seed -1", "--seed", 0, -1),
+        ("evaluate {0} --task open_drawer --furniture -3", "--furniture", 0, -3),
         ("train bc --dataset {0} --run {1} --steps 0", "--steps", 1, 0),
         ("train cal_ql --dataset {0} --run {1} --offline-steps -5", "--offline-steps", 0, -5),
         ("train self_imitation --dataset {0} --run {1} --online-steps -5", "--online-steps", 0, -5),

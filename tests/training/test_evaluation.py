@@ -68,6 +68,11 @@ def test_successes_are_counted_per_task() -> None:
     assert (result.rate, result.episodes) == (0.5, 12)
 
 
+def test_a_task_that_is_named_twice_counts_once() -> None:
+    result = evaluate(Chaser, ["reach", "reach"], episodes=2, seed=50, processes=0, make_env=point_world.make_env)
+    assert result.tasks["reach"].episodes == result.episodes == 2
+
+
 def test_each_task_has_its_wilson_interval() -> None:
     low, high = run(Chaser).tasks["reach"].interval
     assert low == pytest.approx(0.6097, abs=1e-4)
