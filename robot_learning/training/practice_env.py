@@ -75,6 +75,13 @@ class Autonomy:
     schedule: Annotated[ScheduleConfig, tyro.conf.arg(name="")] = field(default_factory=ScheduleConfig)
     """Reset-free: what is done when the robot gets nowhere."""
 
+    def check(self) -> None:
+        """Refuse numbers that nothing can be practised with (`RunError`)."""
+        for name in ("consecutive", "episode_steps"):
+            if getattr(self, name) < 1:
+                raise RunError(f"--{name.replace('_', '-')}: expected 1 or more, found {getattr(self, name)}")
+        self.schedule.check()
+
 
 def on_robot(env: str) -> bool:
     """Whether the environment of this name is a robot: not to be reset by seed, and without object state or simulator."""
@@ -97,8 +104,10 @@ def make_practice_env(
         autonomy: for the playroom only: who judges, and whether anybody resets.
 
     Raises:
-        RunError: there is no such environment, it is of another kind, or nothing would tell success.
+        RunError: there is no such environment, it is of another kind, nothing would tell success, or `autonomy` makes no sense.
     """
+    if autonomy is not None:
+        autonomy.check()
     try:
         if on_robot(env):
             if autonomy is not None and autonomy != Autonomy():
@@ -106,7 +115,9 @@ def make_practice_env(
             return Pausing(_make_robot(env, tasks, cameras, robot))
         if autonomy is not None and (autonomy.reset_free or autonomy.reward):
             return _make_autonomous(env, tasks, cameras, image_size, autonomy)
-        return gymnasium.make(env, task=tasks[0], cameras=tuple(cameras), image_size=image_size)
+        # an environment of somebody else's need not know of furniture
+        stands = {"furniture": autonomy.furniture} if autonomy is not None and autonomy.furniture is not None else {}
+        return gymnasium.make(env, task=tasks[0], cameras=tuple(cameras), image_size=image_size, **stands)
     except gymnasium.error.Error as error:
         raise RunError(f"env {env!r} cannot be made: {error}") from error
     except TypeError as error:

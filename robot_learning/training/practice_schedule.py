@@ -11,6 +11,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from robot_learning.training.run_state import RunError
+
 PERHAPS = 0.5  # so much of a judge's threshold is enough for a task that may be done already
 HOME, STIR, PERSON = "home", "stir", "person"  # what is done before an episode; each does what the ones before it do
 
@@ -30,24 +32,44 @@ class ScheduleConfig:
     """Tasks that make the others possible again (open a drawer that was pushed shut), each tried once after stirring, unless it
     seems to be done. The policy and the reward model must know them."""
 
+    def check(self) -> None:
+        """Refuse numbers that nothing can be decided with (`RunError`)."""
+        if min(self.retries, self.stir_after) < 1 or self.ask_after < 0:
+            raise RunError(
+                "practice: expected retries and stir_after of at least 1 and an ask_after that is not negative (0: nobody is "
+                f"asked), found {self.retries}, {self.stir_after} and {self.ask_after}"
+            )
+
 
 @dataclass(frozen=True)
 class Attempt:
-    """An episode of the past: its task, whether it succeeded, and what was done before it."""
+    """An episode of the past: its task, whether it succeeded, and what was done before it.
+
+    `cut`: it was cut off, so it is neither success nor failure; but help that a person gave before it was given.
+    """
 
     task: str
     solved: bool
     before: str = HOME
+    cut: bool = False
 
 
 class PracticeSchedule:
     """Decides from the past alone, so that practice that was stopped goes on as it would have.
 
     Args:
-        tasks: the cycle, such as a task and its reverse; named as those of `config.recover` are.
+        tasks: the cycle, such as a task and its reverse, each once; named as those of `config.recover` are. Episodes of other
+            tasks, of a run that had another cycle before, count for nothing.
+
+    Raises:
+        RunError: the tasks are no cycle, or `config` makes no sense.
     """
 
     def __init__(self, tasks: Sequence[str], config: ScheduleConfig) -> None:
+        config.check()
+        if not tasks or len(set(tasks)) < len(tasks):
+            # what comes next follows from the last task alone, so one that is there twice would hide what follows it later
+            raise RunError(f"practice: expected a cycle of tasks, each task once, found {list(tasks)}")
         self.tasks, self.config = list(tasks), config
 
     @property
@@ -86,7 +108,7 @@ class PracticeSchedule:
         """
         count = 0
         for attempt in reversed(past):
-            counts = not self._recovers(attempt) and task in ("", attempt.task)
+            counts = self._counts(attempt) and task in ("", attempt.task)
             if counts and attempt.solved:
                 break
             count += counts
@@ -97,16 +119,18 @@ class PracticeSchedule:
     def _at_an_end(self, failures: int) -> bool:
         return failures > 0 and failures % self.config.stir_after == 0
 
-    def _recovers(self, attempt: Attempt) -> bool:
-        return attempt.task not in self.tasks and attempt.task in self.config.recover
+    def _counts(self, attempt: Attempt) -> bool:
+        """Whether it tells of a task of the cycle; recovering does not, nor what was cut off."""
+        return attempt.task in self.tasks and not attempt.cut
 
     def _recovered_by(self, past: Sequence[Attempt]) -> list[str]:
         """What was tried to recover since the last attempt at a task of the cycle."""
-        return [attempt.task for attempt in itertools.takewhile(self._recovers, reversed(past))]
+        since = itertools.takewhile(lambda attempt: not self._counts(attempt), reversed(past))
+        return [attempt.task for attempt in since if attempt.task in self.config.recover and not attempt.cut]
 
     def _order(self, past: Sequence[Attempt]) -> list[str]:
         """The tasks, the one whose turn it is first."""
-        turns = [attempt for attempt in past if not self._recovers(attempt)]
+        turns = [attempt for attempt in past if self._counts(attempt)]
         if not turns:
             return self.tasks
         last, tried = turns[-1].task, 0

@@ -3,6 +3,7 @@
 import pytest
 
 from robot_learning.training.practice_schedule import HOME, PERSON, STIR, Attempt, PracticeSchedule, ScheduleConfig
+from robot_learning.training.run_state import RunError
 
 OPEN, CLOSE = "open_drawer", "close_drawer"
 CONFIG = ScheduleConfig(retries=2, stir_after=3, ask_after=6)
@@ -108,3 +109,34 @@ def test_a_person_is_asked_when_one_task_never_succeeds_though_the_other_seems_t
 def test_a_person_may_never_be_asked() -> None:
     schedule = PracticeSchedule([OPEN], ScheduleConfig(stir_after=50, ask_after=0))
     assert schedule.before(failed(*[OPEN] * 49)) == HOME
+
+
+def test_what_was_cut_off_is_neither_success_nor_failure(schedule: PracticeSchedule) -> None:
+    past = [*failed(OPEN), Attempt(CLOSE, False, cut=True)]
+    assert (schedule.failures(past), schedule.choose(past, {})) == (1, OPEN)
+
+
+def test_nobody_is_asked_again_for_help_that_an_episode_cut_off_began_with(schedule: PracticeSchedule) -> None:
+    helped = [*failed(*[OPEN] * 6), Attempt(OPEN, False, PERSON, cut=True)]
+    assert (schedule.stuck(helped), schedule.before(helped)) == (0, HOME)
+
+
+def test_what_was_practised_of_other_tasks_before_does_not_count(schedule: PracticeSchedule) -> None:
+    past = [*failed(CLOSE), *failed(*["open_sliding"] * 6)]
+    assert (schedule.stuck(past), schedule.before(past), schedule.choose(past, {})) == (1, HOME, CLOSE)
+
+
+def test_a_run_that_knows_only_other_tasks_begins_with_the_first(schedule: PracticeSchedule) -> None:
+    assert schedule.choose([Attempt("open_sliding", True)], {}) == OPEN
+
+
+@pytest.mark.parametrize("tasks", [[], [OPEN, CLOSE, OPEN]])
+def test_a_cycle_has_each_task_once(tasks: list[str]) -> None:
+    with pytest.raises(RunError, match=r"each task once, found \["):
+        PracticeSchedule(tasks, CONFIG)
+
+
+@pytest.mark.parametrize("wrong", [{"retries": 0}, {"stir_after": 0}, {"ask_after": -1}])
+def test_limits_that_make_no_sense_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(RunError, match=r"found .*(0|-1)"):
+        PracticeSchedule([OPEN], ScheduleConfig(**wrong))
