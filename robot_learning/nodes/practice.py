@@ -24,7 +24,7 @@ from robot_learning.nodes.base import ERROR, OK, SECOND, WARN, RobotNode, latche
 from robot_learning.nodes.judging.questions import questions_of
 from robot_learning.nodes.practising.arm import SOURCE, Arm
 from robot_learning.nodes.practising.config import Config
-from robot_learning.nodes.practising.homes import homes_of
+from robot_learning.nodes.practising.homes import homes_of, require_tasks
 from robot_learning.nodes.practising.senses import Names, NotYetError, Senses, Stopped
 from robot_learning.nodes.running import run_to_end
 from robot_learning.nodes.service_calls import AGAIN, ServiceError, TriggerCaller
@@ -48,24 +48,36 @@ class Practice(RobotNode[Config]):
         super().__init__("practice", Config, **options)
         self.failed = False
         self._progress: tuple[bytes, str] = (OK, "waiting for the graph")
-        self._helped = threading.Event()
+        self._helped, self._is_asking = threading.Event(), False
+        self._was_helped = False  # since the last episode in the diary
         self._home: Home | None = None  # where the arm waits for the next episode, when it is there already
         self._senses: Senses | None = None
         self.trigger_service("helped", self._hear_helped)
+        self.on_time_jump(self._clock_jumped)
 
     # --- lifecycle ---------------------------------------------------------------------------------------------------
 
     def do_configure(self) -> None:
         """Read the diary, join the graph."""
         config = self.config
-        config.check()
+        config.check(self.contract)
         self._homes = homes_of(config.checkpoint, config.home, config.spread)
-        self._log_book = PracticeLog(Path(config.run).expanduser())
         instructions = [instruction_of(task) for task in config.tasks]
         recover = tuple(instruction_of(task) for task in config.recover)
         limits = ScheduleConfig(config.retries, config.stir_after, config.ask_after, recover)
         self._schedule = PracticeSchedule(instructions, limits)
         self._questions = questions_of(config.questions)
+        config.require_questions(self._schedule.every_task, self._questions)
+        require_tasks(config.checkpoint, self._schedule.every_task)
+        self._log_book = PracticeLog(Path(config.run).expanduser())
+        try:
+            self._join_graph()
+        except BaseException:
+            self._log_book.close()
+            raise
+
+    def _join_graph(self) -> None:
+        config = self.config
         others = tuple(name for name in (config.recorder, config.reward, config.learner) if name)
         judged = f"{config.reward}/judged" if config.reward else ""
         names = Names(config.policy, config.success_topic, config.truth_topic, others, judged)
@@ -100,6 +112,7 @@ class Practice(RobotNode[Config]):
         self.destroy_timer(self._health)
         self._senses.destroy()
         self._senses = None
+        self._log_book.close()
         self._arm.destroy()
         self.destroy_publisher(self._task_topic)
         callers = [*self._policy.values(), *self._recorder.values(), self._judge, self._help]
@@ -108,8 +121,14 @@ class Practice(RobotNode[Config]):
                 caller.destroy()
 
     def _hear_helped(self) -> str:
+        if not self._is_asking:
+            return "thank you; nobody had asked, so practice goes on as it was"
         self._helped.set()
         return "thank you"
+
+    def _clock_jumped(self, _: float) -> None:
+        if self._senses is not None:
+            self._senses.clock_jumped()
 
     # --- practice, in a thread of its own ----------------------------------------------------------------------------
 
@@ -147,22 +166,31 @@ class Practice(RobotNode[Config]):
 
     def _prepare(self) -> str:
         """Rest, let a person help or stir where it is time to, go home; what was done."""
-        config, hears = self.config, self._hears
+        hears = self._hears
         self._rest()
         before = self._schedule.before(self._log_book.past)
-        if hears.holding:
+        if before == PERSON and not self._was_helped:
+            self._ask_a_person()
+            self._was_helped = True
+        if hears.holding:  # after a person has helped, too: who reaches into the scene has pressed the e-stop
             self._say(WARN, f"practice waits and goes on by itself: {hears.holding}")
             while not hears.wait(lambda: not hears.holding, 1.0):
                 pass
-        rng = np.random.default_rng((config.seed, len(self._log_book.entries)))
-        if before == PERSON:
-            self._ask_a_person()
+        rng = np.random.default_rng((self.config.seed, len(self._log_book.entries)))
         if before == STIR:
             self._say(OK, "stirring the scene")
             self._arm.stir(rng)
-        self._arm.go_home(self._home or self._homes.draw(rng))
+        self._go_home(self._home or self._homes.draw(rng))
         self._home = None
         return before
+
+    def _go_home(self, home: Home) -> None:
+        if not self._arm.go_home(home):
+            self.count("homes not reached")
+            self.get_logger().warning(
+                f"the arm has not come home, to {np.round(home.position, 2).tolist()} m and yaw {home.yaw:.2f} rad, and goes on "
+                "from where it is: is the way free, is home within reach, and speed_scale of the safety gate more than 0?"
+            )
 
     def _ask_a_person(self) -> None:
         failures = self._schedule.stuck(self._log_book.past)
@@ -171,13 +199,17 @@ class Practice(RobotNode[Config]):
             self._help(self.config.patience)
             return
         self._helped.clear()
+        self._is_asking = True
         name = f"{self.get_fully_qualified_name()}/helped"
         self._say(
             WARN,
             f"{failures} failures in a row: put the scene in order, then ros2 service call {name} std_srvs/srv/Trigger",
         )
-        while not self._hears.wait(self._helped.is_set, 0.5):
-            pass
+        try:
+            while not self._hears.wait(self._helped.is_set, 0.5):
+                pass
+        finally:
+            self._is_asking = False
 
     def _choose(self) -> tuple[str, bool]:
         """The next task: one whose goal is not reached yet, as far as the judge can tell; and whether it seems to be."""
@@ -216,7 +248,9 @@ class Practice(RobotNode[Config]):
     def _episode(self, task: str, before: str, seems_done: bool) -> None:
         """Let the policy act until success, the time's end, or a hold; record and write down what came of it."""
         hears, config = self._hears, self.config
-        self._say(OK, f"{task}: {self._summary()}")
+        cut = self._log_book.entries[-1].cut if self._log_book.entries else ""
+        told = f"; the last episode was cut off: {cut}" if cut else ""
+        self._say(WARN if cut else OK, f"{task}: {self._summary()}{told}")
         if self._recorder:
             self._start_recording(task)
         try:
@@ -235,6 +269,7 @@ class Practice(RobotNode[Config]):
         saved = self._keep((not cut or solved) and not misread)
         at = self.now() / SECOND
         self._log_book.add(Entry(task, solved, ticks, before, saved, "" if solved else cut, hears.truth, version, at))
+        self._was_helped = False
 
     def _watch(self, seems_done: bool) -> tuple[bool, str]:
         """Whether the episode succeeded, and why it was cut off.
@@ -266,7 +301,7 @@ class Practice(RobotNode[Config]):
         if self._recorder:
             self._recorder["pause"](self.config.patience)
         self._home = self._homes.draw(np.random.default_rng((self.config.seed, len(self._log_book.entries), 1)))
-        self._arm.go_home(self._home)
+        self._go_home(self._home)
         if self._hears.holding:
             raise NotYetError(self._hears.holding)
         self._hears.forget()

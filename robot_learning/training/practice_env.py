@@ -116,7 +116,7 @@ def make_practice_env(
         if autonomy is not None and (autonomy.reset_free or autonomy.reward):
             return _make_autonomous(env, tasks, cameras, image_size, autonomy)
         # an environment of somebody else's need not know of furniture
-        stands = {"furniture": autonomy.furniture} if autonomy is not None and autonomy.furniture is not None else {}
+        stands: dict[str, Any] = {"furniture": autonomy.furniture} if autonomy is not None and autonomy.furniture is not None else {}
         return gymnasium.make(env, task=tasks[0], cameras=tuple(cameras), image_size=image_size, **stands)
     except gymnasium.error.Error as error:
         raise RunError(f"env {env!r} cannot be made: {error}") from error

@@ -7,8 +7,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from robot_learning.data.files import fsync_directory
-from robot_learning.training.practice_schedule import HOME, PERSON, Attempt
+from robot_learning.data.files import WriterLock, fsync_directory, writing
+from robot_learning.training.practice_schedule import HOME, PERSON, STIR, Attempt
 from robot_learning.training.run_state import RunError
 
 FILE = "practice.jsonl"
@@ -50,7 +50,7 @@ def read_entries(run: Path) -> list[Entry]:
     lines = _whole(content).decode("utf-8", "replace").split("\n")[:-1]
     for number, line in enumerate(lines, 1):
         try:
-            entries.append(Entry(**json.loads(line)))
+            entries.append(_entry(json.loads(line)))
         except (ValueError, TypeError) as error:
             raise RunError(
                 f"{path}, line {number}: expected an episode of practice, found {line[:60]!r} ({error}); "
@@ -59,25 +59,58 @@ def read_entries(run: Path) -> list[Entry]:
     return entries
 
 
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("task", "before", "cut", "round"), (str,)),
+    **dict.fromkeys(("solved", "saved"), (bool,)),
+    "ticks": (int,),
+    "true_success": (bool, type(None)),
+    "at": (int, float),
+}
+
+
+def _entry(data: dict[str, object]) -> Entry:
+    """The episode of a line, which a person may have mended by hand. Raises `TypeError`, `ValueError`."""
+    entry = Entry(**data)  # type: ignore[arg-type]
+    for name, kinds in _KINDS.items():
+        if type(getattr(entry, name)) not in kinds:  # exactly: True is an int, too
+            raise TypeError(f"{name}: expected {kinds[0].__name__}, found {getattr(entry, name)!r}")
+    if entry.before not in (HOME, STIR, PERSON):
+        raise ValueError(f"before: expected one of {[HOME, STIR, PERSON]}, found {entry.before!r}")
+    return entry
+
+
 def _whole(content: bytes) -> bytes:
     """The lines that are complete."""
     return content[: content.rfind(b"\n") + 1]
 
 
 class PracticeLog:
-    """Reads and goes on with the diary in the folder `run`, which is made.
+    """Reads and goes on with the diary in the folder `run`, which is made; nobody else writes it until `close`.
 
     A last line that a kill left incomplete is taken out.
 
     Raises:
-        RunError: another line is none of this; names it.
+        RunError: another line is none of this; names it. DatasetLockedError: another process writes it, so two would conduct one
+            run. DatasetWriteError: the folder cannot be written to.
     """
 
     def __init__(self, run: Path) -> None:
-        run.mkdir(parents=True, exist_ok=True)
+        with writing(run):
+            run.mkdir(parents=True, exist_ok=True)
         self.path = run / FILE
         self.entries: list[Entry] = []
-        self._read()
+        self._lock = WriterLock(run)
+        self._lock.acquire()
+        try:
+            with writing(run):
+                self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let another write it."""
+        self._lock.release()
 
     def add(self, entry: Entry) -> None:
         """Keep an episode; on the disk when this returns.
@@ -100,8 +133,8 @@ class PracticeLog:
 
     @property
     def past(self) -> list[Attempt]:
-        """The episodes that count for the schedule: those that were not cut off."""
-        return [Attempt(e.task, e.solved, e.before) for e in self.entries if not e.cut]
+        """The episodes as the schedule knows them."""
+        return [Attempt(e.task, e.solved, e.before, bool(e.cut)) for e in self.entries]
 
     @property
     def ticks(self) -> int:
@@ -115,8 +148,8 @@ class PracticeLog:
 
     def success(self, last: int = 20) -> tuple[int, int]:
         """Of the last episodes that were not cut off: how many succeeded, and how many they are."""
-        recent = self.past[-last:]
-        return sum(attempt.solved for attempt in recent), len(recent)
+        recent = [entry.solved for entry in self.entries if not entry.cut][-last:]
+        return sum(recent), len(recent)
 
     def _read(self) -> None:
         if not self.path.exists():

@@ -19,6 +19,7 @@ from std_srvs.srv import Trigger
 from robot_learning.contract import Contract
 from robot_learning.control.kinematics import Kinematics
 from robot_learning.policies import Checkpoint, save_checkpoint
+from robot_learning.training.practice_log import Entry, PracticeLog
 
 OPEN, CLOSE, DOOR = "open the drawer", "close the drawer", "open the sliding door"
 QUESTIONS = {OPEN: "is the drawer open?", CLOSE: "is the drawer closed?", DOOR: "is the sliding door open?"}
@@ -168,7 +169,7 @@ def test_each_success_is_followed_by_the_way_back(robot, tmp_path: Path) -> None
 def test_episodes_begin_where_demonstrations_of_the_policy_did(robot, tmp_path: Path) -> None:
     place = [0.52, 0.18, 0.28, 0.3]
     plan = {"ticks": {OPEN: 50}, "starts": [place]}
-    policy = Checkpoint("chunk", [OPEN], {"retry": plan}, Contract.load("ur5e_2f85"), {}, {"w": torch.zeros(1)})
+    policy = Checkpoint("chunk", [OPEN, CLOSE], {"retry": plan}, Contract.load("ur5e_2f85"), {}, {"w": torch.zeros(1)})
     save_checkpoint(tmp_path / "policy", policy)
     robot.practise(checkpoint=str(tmp_path / "policy"))
     robot.until(lambda: robot.other.acting and robot.other.told > 5, "an episode to run", 120.0)
@@ -300,6 +301,47 @@ def test_an_e_stop_cuts_the_episode_and_holds_until_it_is_released(robot, tmp_pa
     robot.other.verdict = soon(robot)
     release.call_async(Trigger.Request())
     robot.until(lambda: any(entry["solved"] for entry in diary(tmp_path)), "practice to go on", 120.0)
+
+
+def test_who_has_helped_with_the_e_stop_pressed_is_not_asked_again(robot, tmp_path: Path) -> None:
+    press, release, helped = (
+        robot.other.node.create_client(Trigger, name)
+        for name in ("safety_gate/estop", "safety_gate/reset_estop", "practice/helped")
+    )
+    robot.practise(retries=1, ask_after=2)
+    robot.until(lambda: said(robot, "put the scene in order"), "a person to be asked", 120.0)
+    press.call_async(Trigger.Request())
+    robot.until(helped.service_is_ready, "the service for the person")
+    helped.call_async(Trigger.Request())
+    robot.until(lambda: said(robot, "estop"), "practice to say why it waits")
+    release.call_async(Trigger.Request())
+    told = until_written(robot, tmp_path, 3)
+    assert (told[2]["before"], told[2]["cut"]) == ("person", "")
+
+
+def said(robot, words: str) -> bool:
+    """Whether this is what practice says now."""
+    return bool(robot.other.statuses) and words in robot.other.statuses[-1].message
+
+
+def test_who_helps_unasked_is_told_so(robot, tmp_path: Path) -> None:
+    robot.practise()
+    robot.until(lambda: said(robot, OPEN), "the first episode", 120.0)
+    assert "nobody had asked" in robot.call(Trigger, "practice/helped").message
+
+
+def test_why_the_last_episode_was_cut_off_is_said_in_the_next(robot, tmp_path: Path) -> None:
+    robot.other.verdict = lambda: None if robot.other.acting and robot.other.told > 20 else False
+    robot.practise(episode_ticks=100)
+    until_written(robot, tmp_path, 1)
+    robot.until(lambda: said(robot, "was cut off: nobody judges"), "the reason", 120.0)
+
+
+def test_two_cannot_practise_in_one_run(robot, tmp_path: Path) -> None:
+    (log := PracticeLog(tmp_path)).add(Entry(OPEN, True, 10))
+    robot.practise()
+    robot.until(lambda: said(robot, "is being written by process"), "the reason", 120.0)
+    log.close()
 
 
 def test_killed_it_goes_on_with_its_diary(robot, tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from robot_learning.contract import Contract
 from robot_learning.nodes.base import NodeConfig
 from robot_learning.nodes.parameters import ParameterError
 
@@ -63,8 +67,8 @@ class Config(NodeConfig):
     exit_when_done: bool = True
     """End the process after the last tick; false: stay, and do nothing more."""
 
-    def check(self) -> None:
-        """Raises `ParameterError` where practice could not work with these."""
+    def check(self, contract: Contract) -> None:
+        """Raises `ParameterError` where practice could not work with these on the robot of `contract`."""
         if not self.run:
             raise ParameterError("practice: the parameter run is empty; give it the folder of the run")
         if (
@@ -76,4 +80,33 @@ class Config(NodeConfig):
             raise ParameterError(
                 "practice: home and spread take three numbers or none, and steps, episode_ticks, retries and stir_after are at "
                 f"least 1; found {found} and {self.stir_after}"
+            )
+        if min(self.linger, self.ask_after, self.seed) < 0 or not self.patience > 0.0:
+            raise ParameterError(
+                "practice: linger, ask_after and seed are not negative and patience is more than 0, found "
+                f"{self.linger}, {self.ask_after}, {self.seed} and {self.patience}"
+            )
+        if not all(0.0 <= value < np.inf for value in self.spread):
+            raise ParameterError(
+                f"practice: spread: expected three lengths [m], none negative, found {list(self.spread)}"
+            )
+        self._check_home(contract)
+
+    def _check_home(self, contract: Contract) -> None:
+        """The gate lets no tool out of the workspace, so it would never get there."""
+        lower, upper = contract.workspace.lower, contract.workspace.upper
+        if not all(low <= value <= high for low, value, high in zip(lower, self.home, upper, strict=False)):
+            box = ", ".join(f"{low:g} to {high:g}" for low, high in zip(lower, upper, strict=True))
+            raise ParameterError(
+                f"practice: home: expected a point in the workspace of the contract {contract.name!r}, x, y, z in ({box}) m, "
+                f"found {list(self.home)}"
+            )
+
+    def require_questions(self, tasks: Sequence[str], known: Mapping[str, str]) -> None:
+        """Raises `ParameterError` where it could not tell which of the `tasks` a verdict of the reward node is about."""
+        lacking = [task for task in tasks if task not in known]
+        if self.reward and lacking and len(tasks) > 1:
+            raise ParameterError(
+                f"practice: no question is known for {lacking}, so nothing tells which task a verdict is about; add "
+                f"'{lacking[0]} = ...?' to the parameter questions, of the reward node too"
             )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,17 +36,42 @@ def homes_of(checkpoint: str, home: tuple[float, ...], spread: tuple[float, ...]
     return dataclasses.replace(homes, spread=tuple(spread)) if spread else homes
 
 
+def require_tasks(checkpoint: str, tasks: Sequence[str]) -> None:
+    """Check that the policy of `checkpoint`, where one is given, knows the `tasks`; at any other it would only be cut off.
+
+    Raises:
+        ParameterError: it does not, is damaged, or not there.
+    """
+    known = list(_read(Path(checkpoint)).get("tasks", tasks)) if checkpoint else list(tasks)
+    lacking = [task for task in tasks if task not in known]
+    if lacking:
+        raise ParameterError(
+            f"practice: tasks, recover: {lacking} are unknown to the policy in {checkpoint}, which knows {known}; leave them "
+            "out, or train it on them too"
+        )
+
+
 def _starts(checkpoint: Path) -> tuple[Place, ...]:
     """Where the demonstrations of a policy began; none where it does not know."""
-    path = recovered(checkpoint.expanduser()) / CONFIG
     try:
-        plan = json.loads(path.read_text())["config"].get("retry")
+        plan = _read(checkpoint)["config"].get("retry")
         starts = RetryPlan.from_dict(plan).starts if plan else ()
         if not np.isfinite(np.array(starts, float).reshape(-1, 4)).all():
             raise ValueError(f"a place that is not finite: {starts}")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ParameterError(
-            f"practice: checkpoint {checkpoint}: expected {CONFIG} of a policy in it, found {type(error).__name__}: {error}; "
-            "give it the folder of a trained policy, or set home"
-        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(checkpoint, error) from error
     return starts
+
+
+def _read(checkpoint: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((recovered(checkpoint.expanduser()) / CONFIG).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise _damaged(checkpoint, error) from error
+
+
+def _damaged(checkpoint: Path, error: Exception) -> ParameterError:
+    return ParameterError(
+        f"practice: checkpoint {checkpoint}: expected {CONFIG} of a policy in it, found {type(error).__name__}: {error}; "
+        "give it the folder of a trained policy, or set home"
+    )

@@ -18,6 +18,7 @@ from robot_learning.contract import STATE
 from robot_learning.control.tool_pose import tool_pose
 from robot_learning.control.wrist import Wrist
 from robot_learning.data.frames import Frame, FrameAssembler
+from robot_learning.data.recording import HOLD
 from robot_learning.errors import UserError
 from robot_learning.nodes.base import SECOND, RobotNode, latched, reliable, sensor
 from robot_learning.nodes.message_types import message_type
@@ -55,6 +56,7 @@ class Senses:
         perhaps: whether the probability that came with the last verdict was half of what it takes or more, yet not enough.
         truth: what the simulation has said last.
         carried_out: actions of others than this node, since `forget`, that the gate has sent to the controllers.
+        driven: this node's own of which it has, in all.
         stop: set to end all waiting by `Stopped`.
     """
 
@@ -65,7 +67,7 @@ class Senses:
         self.verdict: bool | None = None
         self.verdicts, self.perhaps = 0, False
         self.truth: bool | None = None
-        self.carried_out = 0
+        self.carried_out = self.driven = 0
         self.version = ""
         self._gate: DiagnosticStatus | None = None
         self._judged = self._moved = 0.0
@@ -110,7 +112,9 @@ class Senses:
 
     def _on_sent(self, message: JointState) -> None:
         with self._changed:
-            if message.header.frame_id not in ("hold", self._own):
+            if message.header.frame_id == self._own:
+                self.driven += 1
+            elif message.header.frame_id != HOLD:
                 self.carried_out += 1
                 self._moved = time.monotonic()
             self._changed.notify_all()
@@ -159,6 +163,11 @@ class Senses:
         with self._changed:
             self._changed.notify_all()
 
+    def clock_jumped(self) -> None:
+        """Where the arm was by the old time is of no use; and stamps before it would be taken for messages that came late."""
+        with self._changed:
+            self._assembler.clear()
+
     def forget(self) -> None:
         """What was said and done so far belongs to the last episode."""
         with self._changed:
@@ -185,6 +194,11 @@ class Senses:
         return gate.message if gate.level == DiagnosticStatus.ERROR else ""
 
     @property
+    def gate(self) -> str:
+        """What the gate says of itself."""
+        return self._gate.message if self._gate else "nothing is carried out"
+
+    @property
     def fallen_silent(self) -> list[str]:
         """The nodes that were heard and are no longer."""
         now = time.monotonic()
@@ -196,7 +210,7 @@ class Senses:
         if self.holding:
             return self.holding
         if now - self._moved > HELD:
-            return self._gate.message if self._gate else "nothing is carried out"
+            return self.gate
         if now - self._judged > SILENT:
             return "nobody judges: no verdict on success for a second"
         return ""

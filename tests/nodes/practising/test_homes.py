@@ -10,7 +10,7 @@ import torch
 from robot_learning.contract import Contract
 from robot_learning.control.homing import NEAR, SPREAD
 from robot_learning.nodes.parameters import ParameterError
-from robot_learning.nodes.practising.homes import homes_of
+from robot_learning.nodes.practising.homes import homes_of, require_tasks
 from robot_learning.policies import Checkpoint, save_checkpoint
 
 PLAN = {"ticks": {"open the drawer": 50}, "starts": [[0.5, 0.1, 0.2, 0.3], [0.4, -0.1, 0.25, -0.3]]}
@@ -50,7 +50,8 @@ def test_a_policy_that_is_not_there_is_told(tmp_path: Path) -> None:
     ("text", "found"),
     [
         ("{", "JSONDecodeError"),
-        ("[]", "TypeError"),
+        ("[]", "KeyError: 'config'"),
+        ("null", "TypeError"),
         ('{"config": {"retry": {"ticks": {}}}}', "KeyError: 'starts'"),
         ('{"config": {"retry": {"ticks": {}, "starts": [[0.4, NaN, 0.2, 0.0]]}}}', "not finite"),
         ('{"config": {"retry": {"ticks": {}, "starts": [[0.4, 0.2]]}}}', "ValueError"),
@@ -60,3 +61,14 @@ def test_a_policy_that_is_damaged_is_told(tmp_path: Path, text: str, found: str)
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ParameterError, match=found):
         homes_of(str(tmp_path), (), ())
+
+
+def test_tasks_that_the_policy_does_not_know_are_told(tmp_path: Path) -> None:
+    policy = saved(tmp_path, PLAN)
+    require_tasks(policy, ["open the drawer"])
+    with pytest.raises(ParameterError, match=r"\['close the drawer'\].*knows \['open the drawer'\]"):
+        require_tasks(policy, ["open the drawer", "close the drawer"])
+
+
+def test_without_a_policy_nothing_is_said_of_tasks() -> None:
+    require_tasks("", ["fly to the moon"])
