@@ -115,9 +115,12 @@ def make_practice_env(
             return Pausing(_make_robot(env, tasks, cameras, robot))
         if autonomy is not None and (autonomy.reset_free or autonomy.reward):
             return _make_autonomous(env, tasks, cameras, image_size, autonomy)
-        # an environment of somebody else's need not know of furniture
-        stands: dict[str, Any] = {"furniture": autonomy.furniture} if autonomy is not None and autonomy.furniture is not None else {}
-        return gymnasium.make(env, task=tasks[0], cameras=tuple(cameras), image_size=image_size, **stands)
+        look: dict[str, Any] = {"cameras": tuple(cameras), "image_size": image_size}
+        if (
+            autonomy is not None and autonomy.furniture is not None
+        ):  # an environment of somebody else's need not know of it
+            look["furniture"] = autonomy.furniture
+        return gymnasium.make(env, task=tasks[0], **look)
     except gymnasium.error.Error as error:
         raise RunError(f"env {env!r} cannot be made: {error}") from error
     except TypeError as error:
