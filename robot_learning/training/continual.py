@@ -114,7 +114,7 @@ def from_start(
     start = start.expanduser().absolute()
     is_run = (start / FILE).is_file()
     folder = start / "checkpoints" / "last" if is_run else start
-    base = start if is_run else start.parents[1]
+    base = start if is_run else start.parent.parent
     checkpoint = read_checkpoint(folder)
     if checkpoint.config.get("algorithm") != "bc":
         raise RunError(f"{folder}: expected a clone (robot-learning train bc), found a policy of another kind")

@@ -18,6 +18,7 @@ Every stage goes on where it was stopped. With `ros` false the same is done in t
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,16 +110,19 @@ class DemoConfig:
                 words.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
             elif value != getattr(type(self), name, None):
                 values = value if isinstance(value, (tuple, list)) else [value]
-                words += [f"--{name.replace('_', '-')}", *(str(v) for v in values)]
+                words += [f"--{name.replace('_', '-')}", *(shlex.quote(str(v)) for v in values)]
         return " ".join(words)
 
     def check(self) -> None:
         """Refuse what makes no experiment (`JobError`, `UnknownTaskError`)."""
         for name in self.tasks:
             task_named(name)
+        if not self.tasks or len(set(self.tasks)) < len(self.tasks):
+            raise JobError(f"--tasks: expected a cycle of tasks, each once, found {list(self.tasks)}")
         if not 0 <= self.prior <= 600:
             raise JobError(f"--prior: expected 0 to 600 minutes, found {self.prior}")
-        limits = dict.fromkeys(("episodes", "steps", "general_steps", "practice"), (1, 10**9))
+        limits = dict.fromkeys(("episodes", "steps", "general_steps", "reward_steps", "practice"), (1, 10**9))
+        limits |= dict.fromkeys(("seed", "furniture", "evaluation_seed"), (0, 2**31))
         limits |= {"demonstrations": (2, SEEDS_PER_TASK // 2), "failures": (1, SEEDS_PER_TASK // 2)}
         for name, (low, high) in {**limits, "processes": (0, 1024)}.items():
             if not low <= getattr(self, name) <= high:
@@ -344,7 +348,14 @@ class Demo:
 
     def paired(self, task: str, since: KeptEvaluation | None = None) -> np.ndarray:
         """Success after minus before (`since`) of each evaluation episode of a task `(N,)`, the same starts: -1, 0 or 1."""
-        before, after = (since or self.before).result().tasks[task], self.after.result().tasks[task]
+        kept = (since or self.before), self.after
+        before, after = (evaluation.result().tasks[task] for evaluation in kept)
+        for evaluation, result in zip(kept, (before, after), strict=True):
+            if not result.episodes:
+                raise JobError(
+                    f"{evaluation.path}: expected episodes of {task} by the policy in {evaluation.checkpoint}, found none: it "
+                    "has not been evaluated, or was changed since. Put its weights back, or move the job away and begin again."
+                )
         seeds = range(self.config.evaluation_seed, self.config.evaluation_seed + min(before.episodes, after.episodes))
         solved = [np.array([seed not in told.failed_seeds for seed in seeds], float) for told in (before, after)]
         return solved[1] - solved[0]

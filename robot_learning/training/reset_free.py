@@ -129,9 +129,9 @@ class ResetFree(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.past, self._lost = list(past), bool(past)
         try:
             kept = np.load(run / SCENE, allow_pickle=False)
-        except (OSError, ValueError):
+        except (OSError, ValueError, EOFError):
             return not self._lost
-        if kept.ndim == 1 and kept[0] == len(self.past):
+        if kept.ndim == 1 and kept.size and kept[0] == len(self.past):
             self.room.restore(kept[1:])
             self._left, self._lost = kept[1:] if self.notes_ends else None, False
         return not self._lost

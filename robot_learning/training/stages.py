@@ -95,7 +95,7 @@ class Stages:
             data = json.loads(self.path.read_text(encoding="utf-8"))
             found = dict(data["settings"])
             self.stages = {name: Stage(**fields) for name, fields in data["stages"].items()}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise JobError(f"{self.path} is damaged ({error}); move {self.path.parent} away and begin again") from error
         keys = [key for key in {**found, **self.settings} if found.get(key) != self.settings.get(key)]
         if keys:

@@ -21,7 +21,7 @@ from robot_learning.algorithms.input_selection import unheard
 from robot_learning.algorithms.self_imitation import SelfImitationConfig
 from robot_learning.data import Dataset
 from robot_learning.data.files import DatasetError
-from robot_learning.policies import load_policy, read_checkpoint
+from robot_learning.policies import CheckpointError, load_policy, read_checkpoint
 from robot_learning.training import continual
 from robot_learning.training.clone_rounds import CloneRounds
 from robot_learning.training.collection import collect_demonstrations
@@ -276,6 +276,11 @@ def test_a_checkpoint_alone_needs_demonstrations(clone: Path, doors: Path, tmp_p
     with pytest.raises(RunError, match=r"not at \['elsewhere'\]"):
         from_start(alone, tmp_path / "run", ("elsewhere",))
     assert from_start(alone, tmp_path / "run", (str(doors),)).bc == CLONE
+
+
+def test_a_policy_at_the_root_of_the_disk_is_looked_for_there(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="/nowhere does not exist"):
+        from_start(Path("/nowhere"), tmp_path / "run")
 
 
 def test_demonstrations_without_a_task_of_the_policy_are_refused(config: ContinualConfig, tmp_path: Path) -> None:

@@ -134,6 +134,15 @@ def test_the_command_names_only_what_was_changed() -> None:
     )
 
 
+def test_the_command_may_be_typed_as_it_is() -> None:
+    assert DemoConfig(output="my runs/a").command() == "robot-learning demo --output 'my runs/a'"
+
+
+def test_where_an_evaluation_is_of_other_weights_it_is_named(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match=r"before\.json: expected .* by the policy in .*last, found none"):
+        Demo(tiny(tmp_path / "job")).gain()
+
+
 def test_it_stops_after_the_stage_asked_for(tmp_path: Path) -> None:
     job = Demo(tiny(tmp_path / "job"))
     job.run(until="record")
@@ -161,13 +170,19 @@ def test_a_killed_collection_goes_on_to_the_same_dataset(demo: Demo, tmp_path: P
         ({"failures": 0}, "--failures: expected 1 to 500, found 0"),
         ({"episodes": 0}, "--episodes: expected 1 to"),
         ({"steps": 0}, "--steps: expected 1 to"),
+        ({"reward_steps": 0}, "--reward-steps: expected 1 to"),
+        ({"seed": -1}, "--seed: expected 0 to"),
+        ({"furniture": -1}, "--furniture: expected 0 to"),
+        ({"evaluation_seed": -5}, "--evaluation-seed: expected 0 to"),
+        ({"tasks": ()}, r"--tasks: .*each once, found \[\]"),
+        ({"tasks": ("open_drawer", "open_drawer")}, "--tasks: .*each once"),
         ({"evaluation_seed": 500}, "overlaps the seeds of the demonstrations"),
         ({"evaluation_seed": 501_000}, "overlaps the seeds of play"),
         ({"prior": -1.0}, "--prior: expected 0 to 600 minutes, found -1"),
         ({"ros": True}, r"--image-size: over ROS expected that of the contract ur5e_2f85, \{96\}, found 32"),
     ],
 )
-def test_sizes_that_make_no_experiment(tmp_path: Path, changes: dict[str, int], message: str) -> None:
+def test_sizes_that_make_no_experiment(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(JobError, match=message):
         Demo(tiny(tmp_path, **changes))
 

@@ -150,12 +150,16 @@ def test_a_kept_scene_goes_on_exactly(env: ResetFree, tmp_path: Path) -> None:
     there.close()
 
 
-@pytest.mark.parametrize("damage", ["missing", "older", "garbage"])
+@pytest.mark.parametrize("damage", ["missing", "older", "garbage", "cut short", "of nothing"])
 def test_without_its_scene_help_is_counted(env: ResetFree, tmp_path: Path, damage: str) -> None:
     env.reset(seed=0)
     env.save(tmp_path, 1)
     if damage == "garbage":
         (tmp_path / SCENE).write_bytes(b"\x93NUMPY nonsense")
+    if damage == "cut short":
+        (tmp_path / SCENE).write_bytes(b"")
+    if damage == "of nothing":
+        np.save(tmp_path / SCENE, np.empty(0))
     if damage == "missing":
         (tmp_path / SCENE).unlink()
     past = [Attempt("open_drawer", True)] * (2 if damage == "older" else 1)

@@ -62,7 +62,10 @@ def test_other_settings_are_refused_with_both_sides(tmp_path: Path) -> None:
     assert "steps" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"settings": {}, "stages": {"train": {"minutes": 3}}}'])
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", "{}", '{"settings": {}, "stages": []}', '{"settings": {}, "stages": {"train": {"minutes": 3}}}'],
+)
 def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / module.FILE).write_text(content)
     with pytest.raises(JobError, match=r"stages\.json is damaged"):
