@@ -6,18 +6,20 @@ import contextlib
 import http.client
 import json
 import os
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from robot_learning.errors import UserError
 
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504, 529})  # passes by itself
 LONGEST_WAIT = 30.0  # between two tries [s], whatever the server asks for
 EXCERPT = 300  # characters of a server's complaint that are shown
+LARGEST = 1 << 24  # of an answer [byte]; a few words with their probabilities take some ten thousand
 
 
 class ServerError(UserError, ConnectionError):
@@ -56,11 +58,10 @@ class JsonPoster:
     """Posts JSON to one address; may be used by several threads. `spent` counts the requests that were sent."""
 
     def __init__(self, url: str, config: PostConfig, sleep: Callable[[float], None] = time.sleep) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ServerError(f"url: expected http://HOST:PORT/v1 or https://..., found {url!r}")
+        self._parts = _split(url)
+        _check(config)
         self.url, self.config, self.spent = url, config, 0
-        self._parts, self._sleep, self._lock = parts, sleep, threading.Lock()
+        self._sleep, self._lock = sleep, threading.Lock()
 
     def __call__(self, payload: dict[str, Any]) -> Any:
         """The server's answer, parsed.
@@ -75,7 +76,11 @@ class JsonPoster:
             self._spend()
             try:
                 status, asked_wait, answer = self._send(body, headers)
-            except (OSError, http.client.HTTPException) as error:  # refused, reset, too slow, not HTTP
+            except (
+                OSError,
+                http.client.HTTPException,
+                UnicodeError,
+            ) as error:  # refused, reset, too slow, not HTTP, no name
                 failure = ServerError(
                     f"{self.url}: expected an answer within {self.config.timeout:g} s, found {_why(error)}"
                 )
@@ -95,10 +100,18 @@ class JsonPoster:
         name = self.config.key_variable
         if not name:
             return headers
-        key = os.environ.get(name, "").strip()
+        key = self._key()
         if not key:
             raise ServerError(f"API key: expected it in the environment variable {name}, found none. export {name}=...")
+        if not (key.isascii() and key.isprintable()):  # the header's own error would show it
+            raise ServerError(
+                f"API key: expected one line of plain characters in the environment variable {name}, found others among its "
+                f"{len(key)}. export {name}=... anew"
+            )
         return {**headers, "Authorization": f"Bearer {key}"}
+
+    def _key(self) -> str:
+        return os.environ.get(self.config.key_variable, "").strip() if self.config.key_variable else ""
 
     def _spend(self) -> None:
         with self._lock:
@@ -116,27 +129,84 @@ class JsonPoster:
         assert self._parts.hostname is not None
         connection = make(self._parts.hostname, self._parts.port, timeout=self.config.timeout)
         with contextlib.closing(connection):
-            path = self._parts.path + (f"?{self._parts.query}" if self._parts.query else "")
-            connection.request("POST", path, body, headers)
-            response = connection.getresponse()
-            parts = []
-            while part := response.read1(1 << 16):
-                parts.append(part)
-                if time.monotonic() > deadline:
-                    raise TimeoutError
-            return response.status, _seconds(response.getheader("Retry-After")), b"".join(parts)
+            connection.connect()
+            with _until(deadline, connection.sock):
+                path = self._parts.path + (f"?{self._parts.query}" if self._parts.query else "")
+                connection.request("POST", path, body, headers)
+                response = connection.getresponse()
+                answer = response.read(LARGEST + 1)
+            if len(answer) > LARGEST:
+                raise http.client.HTTPException(f"an answer of more than {LARGEST >> 20} MB")
+            if response.length:  # a read with a limit does not mind when less comes than was announced
+                raise http.client.IncompleteRead(answer, response.length)
+            return response.status, _seconds(response.getheader("Retry-After")), answer
 
     def _parsed(self, answer: bytes) -> Any:
         try:
             return json.loads(answer)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ServerError(f"{self.url}: expected JSON, found {answer[:80]!r}", 200) from error
 
     def _refusal(self, status: int, answer: bytes) -> str:
-        words = answer[:EXCERPT].decode("utf-8", "replace").strip()
-        key = os.environ.get(self.config.key_variable, "") if self.config.key_variable else ""
-        words = words.replace(key, "***") if key else words
+        words = answer.decode("utf-8", "replace")
+        words = (
+            words.replace(key, "***") if (key := self._key()) else words
+        )  # before it is cut, lest half a key be left
+        words = "".join(c if c.isprintable() else " " for c in words[:EXCERPT]).strip()  # no commands to a terminal
         return f"{self.url}: expected status 200, found {status} {http.client.responses.get(status, '')}: {words}"
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of an address. Raises `ServerError`."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        usable = False
+    if not usable or not url.isascii() or not url.isprintable() or " " in url:
+        raise ServerError(f"url: expected http://HOST:PORT/v1 or https://..., found {url!r}")
+    if parts.username is not None:  # not shown: the address is written to files and errors
+        raise ServerError(
+            f"url: expected an address without a name and a password before {parts.hostname!r}, found them. Put the API key into "
+            "an environment variable and name it (--server.key-variable)"
+        )
+    return parts
+
+
+def _check(config: PostConfig) -> None:
+    """Raises `ServerError`: settings may have been changed by hand, and are first used when a robot waits."""
+    for name, least in (("timeout", 1e-3), ("tries", 1), ("wait", 0), ("budget", 0)):
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 1e9:
+            raise ServerError(
+                f"server: {name}: expected a number from {least:g} to 1e9, found {value!r}. Give another (--server.{name} in "
+                'training, "server" in the config.json of a reward model)'
+            )
+
+
+@contextlib.contextmanager
+def _until(deadline: float, connected: socket.socket) -> Iterator[None]:
+    """Ends an exchange then, whatever trickles in: the timeout of a socket begins anew with each byte."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(connected, socket.SHUT_RDWR)  # of TLS too, without its farewell
+
+    timer = threading.Timer(deadline - time.monotonic(), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        if late.is_set():
+            raise TimeoutError from error
+        raise
+    finally:
+        timer.cancel()
+    if late.is_set():
+        raise TimeoutError
 
 
 def _why(error: Exception) -> str:
@@ -145,4 +215,4 @@ def _why(error: Exception) -> str:
 
 def _seconds(header: str | None) -> float | None:
     """A Retry-After in seconds; its other form, a date, is left to our own waiting time."""
-    return float(header) if header is not None and header.isdigit() else None
+    return float(header) if header is not None and header.isascii() and header.isdigit() else None

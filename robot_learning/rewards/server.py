@@ -132,16 +132,18 @@ def read_answer(answer: Any) -> tuple[float, float]:
         choice = answer["choices"][0]
         text = str(choice["message"].get("content") or "")
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise UnusableAnswerError(f"server: expected a chat completion, found {str(answer)[:200]}") from error
+        raise UnusableAnswerError(f"server: expected a chat completion, found {repr(answer)[:200]}") from error
     return _from_logprobs(choice) or _from_text(text)
 
 
 def _from_logprobs(choice: dict[str, Any]) -> tuple[float, float] | None:
     """From the likeliest first words, all spellings together; None where there are none, or neither yes nor no is one."""
     try:
-        first = next(token for token in choice["logprobs"]["content"] if token["token"].strip())
-        top = [(str(entry["token"]), float(entry["logprob"])) for entry in first["top_logprobs"]]
+        first = next(token for token in choice["logprobs"]["content"] if str(token["token"]).strip())
+        top = [(str(entry["token"]), min(float(entry["logprob"]), 0.0)) for entry in first["top_logprobs"]]
     except (KeyError, TypeError, ValueError, StopIteration):
+        return None
+    if any(math.isnan(p) for _, p in top):
         return None
     found = {word: sum(math.exp(p) for token, p in top if _plain(token) == word) for word in ("yes", "no")}
     share = found["yes"] + found["no"]

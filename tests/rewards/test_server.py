@@ -120,6 +120,27 @@ def test_another_kind_of_json_is_unusable(answer: Any) -> None:
         read_answer(answer)
 
 
+@pytest.mark.parametrize("token", [None, 5, {}])
+def test_a_token_that_is_no_text_leaves_it_to_the_text(token: Any) -> None:
+    top = [{"token": token, "logprob": -0.1}]
+    logprobs = {"content": [{"token": token, "logprob": -0.1, "top_logprobs": top}]}
+    assert read_answer({"choices": [{"message": {"content": "no"}, "logprobs": logprobs}]})[0] == -TEXT_LOGIT
+
+
+@pytest.mark.parametrize("logprob", [math.nan, math.inf, 1000.0, -math.inf, -9999.0])
+def test_no_log_probability_makes_an_answer_infinite(logprob: float) -> None:
+    top = [{"token": "yes", "logprob": logprob}, {"token": "no", "logprob": -1.0}]
+    logprobs = {"content": [{"token": "no", "logprob": -1.0, "top_logprobs": top}]}
+    found, share = read_answer({"choices": [{"message": {"content": "no"}, "logprobs": logprobs}]})
+    assert math.isfinite(found) and (math.isnan(share) or 0 <= share <= 1)
+
+
+def test_a_complaint_about_an_answer_can_be_printed() -> None:
+    with pytest.raises(UnusableAnswerError) as caught:
+        read_answer("\ud800\x1b[2J")
+    assert str(caught.value).isprintable()
+
+
 def test_an_unusable_answer_is_asked_for_once_more() -> None:
     with stub([said("Well..."), said("no")]) as there:
         answers = server_at(there.url).ask(PICTURES, [OPEN])
