@@ -78,19 +78,28 @@ def threshold_for(probabilities: np.ndarray, labels: np.ndarray, false_positive_
 
     `(n,)` each, any question; labels 1, 0 or -1. Without a "no" frame it is 0.5. It lies half way between two frames' P(yes).
     """
-    no = np.sort(probabilities[labels == 0].astype(np.float64))
-    if not len(no):
-        return 0.5
-    allowed = math.floor(false_positive_rate * len(no))
-    above = no[len(no) - allowed] if allowed else 1.0
-    highest = no[len(no) - allowed - 1] if allowed < len(no) else 0.0
-    return float((highest + above) / 2.0) if above > highest else float(np.nextafter(highest, 2.0))
+    no = probabilities[labels == 0]
+    return _cut(no, false_positive_rate, 0.0, 1.0) if len(no) else 0.5
 
 
 def no_threshold_for(probabilities: np.ndarray, labels: np.ndarray, false_negative_rate: float) -> float:
     """The greatest P(yes) up to which at most that share of the "yes" frames is answered no."""
-    turned = np.where(labels == -1, -1, 1 - labels)
-    return 1.0 - threshold_for(1.0 - probabilities, turned, false_negative_rate)
+    yes = probabilities[labels == 1]
+    return -_cut(-yes, false_negative_rate, -1.0, 0.0) if len(yes) else 0.5
+
+
+def _cut(scores: np.ndarray, rate: float, lowest: float, highest: float) -> float:
+    """A number that at most that share of the scores `(n,)` reach, half way between two of them.
+
+    It is a float32, as P(yes) is: compared with an array of them, any other number would be rounded first, perhaps down to the
+    very score that it is to be above. All frames that an answer in words alone calls yes have the same.
+    """
+    ordered = np.sort(scores.astype(np.float64))
+    allowed = math.floor(rate * len(ordered))
+    above = ordered[len(ordered) - allowed] if allowed else highest
+    below = ordered[len(ordered) - allowed - 1] if allowed < len(ordered) else lowest
+    cut = np.float32((below + above) / 2.0)
+    return float(cut if below < cut <= above else np.nextafter(np.float32(below), np.float32(2.0)))
 
 
 def platt(

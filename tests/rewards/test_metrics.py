@@ -49,6 +49,23 @@ def test_the_threshold_keeps_to_the_rate_with_ties() -> None:
     assert (p >= threshold_for(p, np.zeros(4), 0.5)).mean() <= 0.5
 
 
+@pytest.mark.parametrize("p", [0.05, 0.3, 0.95, 0.952574, 1.0])
+def test_equal_answers_are_all_below_the_threshold_in_float32_too(p: float) -> None:
+    frames = np.full(200, p, np.float32)  # compared with a Python float, NumPy rounds that to float32
+    assert not (frames >= threshold_for(frames, np.zeros(200), 0.01)).any()
+
+
+@pytest.mark.parametrize("p", [0.0, 0.05, 0.047426, 0.3, 0.95])
+def test_equal_answers_are_all_above_the_no_threshold_in_float32_too(p: float) -> None:
+    frames = np.full(200, p, np.float32)
+    assert not (frames <= no_threshold_for(frames, np.ones(200), 0.01)).any()
+
+
+def test_neighbours_of_float32_are_told_apart() -> None:
+    frames = np.array([0.9, np.nextafter(np.float32(0.9), np.float32(1))], np.float32)
+    assert (frames >= threshold_for(frames, np.zeros(2), 0.5)).tolist() == [False, True]
+
+
 def test_the_no_threshold_is_its_mirror() -> None:
     rng = np.random.default_rng(2)
     p, labels = rng.random(1000), (rng.random(1000) < 0.3).astype(int)
