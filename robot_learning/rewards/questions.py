@@ -10,6 +10,7 @@ green, in and out); a negation is taken out first and turns the answer round; an
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,11 +52,16 @@ FILLERS = frozenset(
     robot that the there this to up was were with you""".split()  # noqa: SIM905 (a list of words reads better)
 )
 """Words that are never key words."""
-NEGATION = re.compile(r"\b(?:not|never|isn't|aren't|hasn't|doesn't|didn't|wasn't|isnt|hasnt|doesnt)\b")
+NEGATION = re.compile(r"\b(?:not|never|no longer(?! (?:in|inside)\b)|cannot|[a-z]+n't|(?:is|has|does)nt)\b")
+DENIALS = frozenset(
+    "no nobody nothing none neither nor without hardly barely scarcely unopened unclosed unlit".split()  # noqa: SIM905
+)
+"""Words that turn a question round in ways that are not understood: what has one is refused, unless it is a known wording."""
+NO_LONGER_IN = re.compile(r"\bno longer (?:in|inside)\b")  # says "out of", which is a contrast word
 FALSE = re.compile(r"\b(?:is it (?:false|untrue|wrong) that|is it not the case that|is it not true that)\b")
 TRUE = re.compile(r"\b(?:is it (?:true|right|the case) that)\b")
-POSITIVE = {"isn't": "is", "aren't": "are", "hasn't": "has", "doesn't": "does", "didn't": "did", "wasn't": "was"}
-POSITIVE |= {"isnt": "is", "hasnt": "has", "doesnt": "does"}
+POSITIVE = {"cannot": "can", "can't": "can", "won't": "will", "isnt": "is", "hasnt": "has", "doesnt": "does"}
+"""What is left of a negated word; of the others what stands before "n't"."""
 
 
 class QuestionError(UserError, ValueError):
@@ -126,8 +132,8 @@ def check_distinct(questions: Sequence[Question], where: str) -> None:
 
 
 def simplify(sentence: str) -> str:
-    """Lower case, single spaces, no punctuation at the end, straight apostrophes."""
-    return " ".join(sentence.lower().replace("\u2019", "'").split()).rstrip(" ?.!")
+    """Lower case, single spaces, no punctuation at the end, straight apostrophes, one form of each letter with an accent."""
+    return " ".join(unicodedata.normalize("NFKC", sentence).lower().replace("\u2019", "'").split()).rstrip(" ?.!")
 
 
 def without_negation(sentence: str) -> tuple[str, bool]:
@@ -136,7 +142,8 @@ def without_negation(sentence: str) -> tuple[str, bool]:
     count = falses
     while found := NEGATION.search(sentence):
         word = found.group()
-        sentence = f"{sentence[: found.start()]}{POSITIVE.get(word, '')}{sentence[found.end() :]}"
+        rest = POSITIVE.get(word, word.removesuffix("n't") if word.endswith("n't") else "")
+        sentence = f"{sentence[: found.start()]}{rest}{sentence[found.end() :]}"
         count += 1
     return " ".join(sentence.split()), count % 2 == 1
 
@@ -153,7 +160,7 @@ def key_words(question: Question) -> frozenset[str]:
 
 def contrasts(sentence: str) -> list[frozenset[str]]:
     """What a sentence says in each group of `CONTRASTS`; empty where it says nothing."""
-    sentence = re.sub(r"no longer (?:in|inside)\b", "out of", sentence.lower()).replace("in the air", "aloft")
+    sentence = NO_LONGER_IN.sub("out of", sentence.lower()).replace("in the air", "aloft")
     return [frozenset(group[w] for w in words_of(sentence) if group.get(w)) for group in CONTRASTS]
 
 
@@ -214,8 +221,9 @@ class QuestionBook:
             return exact
         positive, negated = without_negation(simplify(sentence))
         cosines = self.vectors @ self._embed([f"{positive}?"])[0]
-        said, words = contrasts(positive), frozenset(words_of(positive))
-        possible = [keys <= words and agree(said, known) for keys, known in self._signs]
+        said, words = contrasts(positive), frozenset(words_of(NO_LONGER_IN.sub(" ", positive)))
+        understood = not words & DENIALS
+        possible = [understood and keys <= words and agree(said, known) for keys, known in self._signs]
         fits = np.array(possible)[self.owner]
         best = int(np.where(fits, cosines, -1.0).argmax())
         if not fits.any() or cosines[best] < self.min_cosine:
@@ -227,7 +235,7 @@ class QuestionBook:
         known = "\n  ".join(self.texts)
         return (
             f"question: expected one of those below or another wording of it, found {sentence!r} "
-            f"(nearest: {nearest!r}, cosine {cosines.max():.2f}). Ask one of\n  {known}\n"
+            f"(nearest: {nearest!r}, cosine {cosines.max():.2f}; to turn one round, say it with 'not'). Ask one of\n  {known}\n"
             "or name the file of your own questions, for labels and for the reward model that learns them: --questions FILE "
             "(robot-learning reward label, robot-learning reward train)"
         )

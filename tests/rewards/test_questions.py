@@ -33,11 +33,41 @@ def test_a_wording_finds_its_question(asked: str, meant: int) -> None:
         "isn't the drawer open?",
         "is it false that the drawer is open",
         "isn\u2019t the drawer open?",
+        "is the drawer no longer open?",
+        "hadn't the drawer been opened?",
+        "the drawer can't be open",
+        "the drawer cannot be open",
     ],
 )
 def test_a_negation_turns_the_answer_round(asked: str) -> None:
     match = book().match(asked)
     assert (match.index, match.negated) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "is no drawer open?",
+        "is the drawer neither open nor locked?",
+        "nobody opened the drawer, is the drawer open?",
+        "is the drawer hardly open?",
+        "is the drawer unopened, not open?",
+    ],
+)
+def test_a_denial_that_is_not_understood_is_refused(asked: str) -> None:
+    with pytest.raises(QuestionError, match="say it with 'not'"):
+        book().match(asked)
+
+
+def test_no_longer_in_is_out_of() -> None:
+    known = book((Question("is the block in the drawer?"), Question("is the block out of the drawer?")))
+    match = known.match("is the block no longer in the drawer?")
+    assert (match.index, match.negated) == (1, False)
+
+
+def test_an_accent_is_one_letter_or_two() -> None:
+    known = book((Question("ist die Klappe gehoben, \u00fcberall?"), QUESTIONS[0]))
+    assert known.exact("ist die Klappe gehoben, u\u0308berall\uff1f")
 
 
 @pytest.mark.parametrize(
