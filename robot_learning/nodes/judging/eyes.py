@@ -8,6 +8,7 @@ from robot_learning.contract import Contract
 from robot_learning.data.frames import Frame, FrameAssembler
 from robot_learning.data.messages import SECOND, MessageFault, header_stamp
 
+AHEAD = 1.0  # simulated time may come so long after the pictures that it stamps [s]
 EARLY = 0.75  # no sooner than this after the last judged pictures [periods]
 
 
@@ -33,7 +34,8 @@ class Eyes:
 
     def begin(self, now: int) -> None:
         """From here on only pictures taken after `now` [ns] are shown."""
-        self._since, self._newest, self._judged = now, 0, 0
+        self._since, self._judged = now, 0
+        self._stamps: dict[str, int] = dict.fromkeys(self.topics(), 0)  # of the newest picture of each camera
         self._fresh: set[str] = set()
 
     def clear(self) -> None:
@@ -44,8 +46,14 @@ class Eyes:
         """Take a message that came at `now` [ns]."""
         self._assembler.add(topic, raw, now)
         with contextlib.suppress(MessageFault):  # the frame will name the fault
-            self._newest = max(self._newest, header_stamp(raw))
+            stamp = header_stamp(raw)
+            if stamp <= now + AHEAD * SECOND:  # one of a wrong clock would make all after it seem old
+                self._stamps[topic] = max(self._stamps[topic], stamp)
         self._fresh.add(topic)
+
+    @property
+    def _newest(self) -> int:
+        return max(self._stamps.values())
 
     @property
     def is_due(self) -> bool:
@@ -74,6 +82,6 @@ class Eyes:
 
     def missing(self, now: int) -> tuple[str, ...]:
         """What is wrong with pictures that should be there by now, one line for each stream; none while they come."""
-        if now - self._newest <= self.max_age * SECOND:
+        if now - min(self._stamps.values()) <= self.max_age * SECOND:  # one camera that stopped is enough
             return ()
         return self._assembler.frame(now).problems
