@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from robot_learning.rewards import LabelError, QuestionBook
-from robot_learning.training.reward_labels import ANSWERS
+from robot_learning.training.reward_labels import ANSWERS, turned
 from robot_learning.training.uncertain import (
     ANSWERED,
     PictureAnswer,
@@ -40,14 +41,16 @@ def label_uncertain(root: Path, book: QuestionBook, given: Given) -> None:
         LabelError: an answer is not to a picture of the folder. QuestionError: a question is not known.
     """
     wanted = {w.picture: w for w in read_wanted(root)}
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)  # a question may have brackets in it
     added = [_known(answer, wanted, book, root) for answer in _answers(given, wanted)]
     if added:
-        console.print(f"{add_picture_answers(root, added)}: {len(added)} answers added", markup=False)
+        console.print(f"{add_picture_answers(root, added)}: {len(added)} answers added")
     page = write_label_page(root, book.texts, root / PAGE)
     console.print(_table(list(wanted.values()), read_picture_answers(root / ANSWERED)))
-    console.print(f"Look at the pictures and answer on {page}", markup=False)
-    console.print(f"Learn from them: robot-learning reward train --dataset DATASET --uncertain {root}", markup=False)
+    console.print(f"Look at the pictures and answer on {page}")
+    console.print(
+        f"Learn from them: robot-learning reward train --dataset DATASET --uncertain {shlex.quote(str(root))}"
+    )
 
 
 def _answers(given: Given, wanted: dict[str, Wanted]) -> list[PictureAnswer]:
@@ -69,8 +72,7 @@ def _known(answer: PictureAnswer, wanted: dict[str, Wanted], book: QuestionBook,
     if answer.picture not in wanted:
         raise LabelError(f"{root}: expected one of the pictures {list(wanted)}, found {answer.picture!r}")
     match = book.match(answer.question)
-    turned = 1 - answer.answer if match.negated and answer.answer >= 0 else answer.answer
-    return PictureAnswer(answer.picture, book.texts[match.index], turned, answer.source)
+    return PictureAnswer(answer.picture, book.texts[match.index], turned(answer.answer, match), answer.source)
 
 
 def _table(wanted: list[Wanted], answers: list[PictureAnswer]) -> Table:

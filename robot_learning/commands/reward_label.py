@@ -30,11 +30,12 @@ from robot_learning.training.reward_labels import (
     ANSWERS,
     FILE,
     Answer,
+    add_answers,
     check_answers,
     label_matrix,
     read_answers,
     stretches,
-    write_answers,
+    turned,
 )
 from robot_learning.training.reward_training import known_questions
 
@@ -80,10 +81,10 @@ def run(config: Config) -> int:
     dataset = Dataset(config.root)
     added = [_known(answer, book) for answer in _given(config, dataset, book)]
     check_answers(added, dataset)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)  # a question may have brackets in it
     if added:
-        write_answers(dataset.root / FILE, [*read_answers(dataset.root / FILE), *added])
-        console.print(f"{dataset.root / FILE}: {len(added)} lines added", markup=False)
+        add_answers(dataset.root / FILE, added)
+        console.print(f"{dataset.root / FILE}: {len(added)} lines added")
     console.print(_table(dataset, book))
     return OK
 
@@ -109,8 +110,8 @@ def _given(config: Config, dataset: Dataset, book: QuestionBook) -> list[Answer]
 def _known(answer: Answer, book: QuestionBook) -> Answer:
     """In the canonical wording; an answer to a negated question is turned round. Raises `QuestionError`."""
     match = book.match(answer.question)
-    turned = 1 - answer.answer if match.negated and answer.answer >= 0 else answer.answer
-    return Answer(answer.episode, answer.start, answer.end, book.texts[match.index], turned, answer.source)
+    text, said = book.texts[match.index], turned(answer.answer, match)
+    return Answer(answer.episode, answer.start, answer.end, text, said, answer.source)
 
 
 def _table(dataset: Dataset, book: QuestionBook) -> Table:

@@ -13,9 +13,11 @@ the next one's picture.
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import fcntl
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -29,7 +31,7 @@ from robot_learning.envs.recorded_room import RecordedRoom
 from robot_learning.envs.tasks import TASKS
 from robot_learning.rewards import LabelError, QuestionBook
 from robot_learning.rewards.metrics import UNKNOWN
-from robot_learning.rewards.questions import simplify
+from robot_learning.rewards.questions import Match, simplify
 
 FILE = "labels.csv"
 COLUMNS = ("episode", "from", "to", "question", "answer", "source")
@@ -56,15 +58,29 @@ def read_answers(path: Path) -> list[Answer]:
     Raises:
         LabelError: names the line and what was expected there.
     """
+    return [_answer(row, where) for row, where in read_rows(path, COLUMNS, COLUMNS[:5])]
+
+
+def read_rows(path: Path, columns: Sequence[str], needed: Sequence[str]) -> list[tuple[dict[str, str], str]]:
+    """The rows of a CSV file by column, each with its file and line for an error; none when there is no such file.
+
+    Raises:
+        LabelError: it is no such file, or lacks a column that is needed.
+    """
     if not path.is_file():
         return []
-    rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
-    missing = [name for name in COLUMNS[:5] if name not in (rows.fieldnames or ())]
-    if missing:
+    try:
+        rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
+        missing = [name for name in needed if name not in (rows.fieldnames or ())]
+        if missing:
+            raise LabelError(
+                f"{path}: expected the columns {','.join(columns)}, found {rows.fieldnames}; {missing} missing"
+            )
+        return [(row, f"{path}, line {rows.line_num}") for row in rows]
+    except (UnicodeDecodeError, csv.Error) as error:
         raise LabelError(
-            f"{path}: expected the columns {','.join(COLUMNS)}, found {rows.fieldnames}; {missing} missing"
-        )
-    return [_answer(row, f"{path}, line {number}") for number, row in enumerate(rows, start=2)]
+            f"{path}: expected a CSV file in UTF-8, found another ({error}). Save it anew, as 'CSV UTF-8' in a spreadsheet"
+        ) from error
 
 
 def _answer(row: dict[str, str], where: str) -> Answer:
@@ -78,6 +94,21 @@ def _answer(row: dict[str, str], where: str) -> Answer:
         found = [row["episode"], row["from"], row["to"]]
         raise LabelError(f"{where}: expected whole numbers for episode, from and to, found {found}") from None
     return Answer(*numbers, (row["question"] or "").strip(), ANSWERS[answer], (row.get("source") or "person").strip())
+
+
+def add_answers(path: Path, added: Sequence[Answer]) -> None:
+    """Write answers behind those there are. Raises `LabelError`: what is there is damaged."""
+    with adding_to(path):
+        write_answers(path, [*read_answers(path), *added])
+
+
+@contextlib.contextmanager
+def adding_to(path: Path) -> Iterator[None]:
+    """Waits until nobody else adds to a file of answers, lest those of one of two people be lost."""
+    with open(path.with_name(f".{path.name}.lock"), "w") as lock:
+        with contextlib.suppress(OSError):  # some network drives have no locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def write_answers(path: Path, answers: Iterable[Answer]) -> None:
@@ -183,15 +214,19 @@ def _from_simulator(labels: np.ndarray, dataset: Dataset, book: QuestionBook, to
 
 
 def _from_file(labels: np.ndarray, dataset: Dataset, book: QuestionBook) -> None:
-    numbers = {simplify(wording): int(q) for wording, q in zip(book.wordings, book.owner, strict=True)}
     answers = read_answers(dataset.root / FILE)
     check_answers(answers, dataset)
     for a in answers:
-        number = numbers.get(simplify(a.question))
-        if number is None:
+        match = book.exact(a.question)
+        if match is None:
             continue  # of a question that this model is not asked
         start, end = dataset.episode_ranges[a.episode]
-        labels[start + a.start : end if a.end is None else start + a.end, number] = a.answer
+        labels[start + a.start : end if a.end is None else start + a.end, match.index] = turned(a.answer, match)
+
+
+def turned(answer: int, match: Match) -> int:
+    """The answer to a question as that to the known question it asks, turned round where it says "not"."""
+    return 1 - answer if match.negated and answer != UNKNOWN else answer
 
 
 def stretches(dataset: Dataset, labels: np.ndarray, book: QuestionBook, source: str) -> list[Answer]:

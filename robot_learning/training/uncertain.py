@@ -24,8 +24,7 @@ from robot_learning.data.files import write_atomic
 from robot_learning.rewards import LabelError, QuestionBook
 from robot_learning.rewards.metrics import UNKNOWN
 from robot_learning.rewards.model import short_name
-from robot_learning.rewards.questions import simplify
-from robot_learning.training.reward_labels import ANSWERS
+from robot_learning.training.reward_labels import ANSWERS, adding_to, read_rows, turned
 
 WANTED, ANSWERED, PICTURES = "labels_wanted.csv", "answers.csv", "pictures"
 COLUMNS = ("picture", "question", "probability", "threshold", "cameras", "time")
@@ -85,36 +84,33 @@ def read_wanted(root: Path) -> list[Wanted]:
                    tuple(r["cameras"].split()), r["time"])
             for r in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))
         ]  # fmt: skip
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, csv.Error) as error:
         raise LabelError(f"{path}: expected the columns {','.join(COLUMNS)}, found a line without ({error})") from error
 
 
 def read_picture_answers(path: Path) -> list[PictureAnswer]:
     """The answers of a file; none when there is no such file. Raises `LabelError`, which names the line."""
-    if not path.is_file():
-        return []
-    rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
-    missing = [name for name in ANSWER_COLUMNS[:3] if name not in (rows.fieldnames or ())]
-    if missing:
-        raise LabelError(
-            f"{path}: expected the columns {','.join(ANSWER_COLUMNS)}, found {rows.fieldnames}; {missing} missing"
-        )
     found = []
-    for number, row in enumerate(rows, start=2):
+    for row, where in read_rows(path, ANSWER_COLUMNS, ANSWER_COLUMNS[:3]):
         answer = (row["answer"] or "").strip().lower()
         if answer not in ANSWERS:
-            raise LabelError(f"{path}, line {number}: answer: expected one of {list(ANSWERS)}, found {row['answer']!r}")
+            raise LabelError(f"{where}: answer: expected one of {list(ANSWERS)}, found {row['answer']!r}")
         source = (row.get("source") or "person").strip()
-        found.append(PictureAnswer(row["picture"].strip(), (row["question"] or "").strip(), ANSWERS[answer], source))
+        found.append(
+            PictureAnswer((row["picture"] or "").strip(), (row["question"] or "").strip(), ANSWERS[answer], source)
+        )
     return found
 
 
 def add_picture_answers(root: Path, added: Iterable[PictureAnswer]) -> Path:
     """Write answers behind those there are; returns the file."""
     words = {value: word for word, value in ANSWERS.items()}
-    every = {(a.picture, a.question): a for a in [*read_picture_answers(root / ANSWERED), *added]}  # the last one holds
-    rows = [[a.picture, a.question, words[a.answer], a.source] for a in every.values()]
-    write_rows(root / ANSWERED, ANSWER_COLUMNS, rows)
+    with adding_to(root / ANSWERED):
+        every = {
+            (a.picture, a.question): a for a in [*read_picture_answers(root / ANSWERED), *added]
+        }  # the last one holds
+        rows = [[a.picture, a.question, words[a.answer], a.source] for a in every.values()]
+        write_rows(root / ANSWERED, ANSWER_COLUMNS, rows)
     return root / ANSWERED
 
 
@@ -143,12 +139,12 @@ class AnsweredPictures:
     def __init__(self, root: Path, book: QuestionBook) -> None:
         self.root = root
         wanted = {w.picture: w for w in read_wanted(root)}
-        numbers = {simplify(wording): int(q) for wording, q in zip(book.wordings, book.owner, strict=True)}
         rows: dict[str, np.ndarray] = {}
         for a in read_picture_answers(root / ANSWERED):
-            number = numbers.get(simplify(a.question))
-            if a.picture in wanted and number is not None:  # pictures that were let go, questions that are not learned
-                rows.setdefault(a.picture, np.full(len(book.questions), UNKNOWN, np.int8))[number] = a.answer
+            match = book.exact(a.question)
+            if a.picture in wanted and match is not None:  # pictures that were let go, questions that are not learned
+                row = rows.setdefault(a.picture, np.full(len(book.questions), UNKNOWN, np.int8))
+                row[match.index] = turned(a.answer, match)
         known = {picture: row for picture, row in rows.items() if (row != UNKNOWN).any()}
         self.wanted = [wanted[picture] for picture in known]
         self.labels = np.stack(list(known.values())) if known else np.zeros((0, len(book.questions)), np.int8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from robot_learning.data.files import WriterLock, write_atomic
+from robot_learning.data.files import WriterLock, write_atomic, writing
+from robot_learning.errors import UserError
 from robot_learning.rewards import LabelError
 from robot_learning.rewards.model import short_name
 from robot_learning.training.uncertain import (
@@ -26,6 +28,7 @@ from robot_learning.training.uncertain import (
 )
 
 SURE = 3.0  # log-odds from the threshold: what is further from it is not asked about (at 0.5: below 0.05, above 0.95)
+OURS = re.compile(r"\.?\d{8}-\d{6}-\d{3}(-\d+)?\.[^.]+\.png(\.tmp)?")  # what a picture is called here, finished or not
 SPACING = 1.0  # of two frames of an episode nearer in time than this [s], only the less sure one is kept
 
 
@@ -37,22 +40,25 @@ class UncertainFolder:
 
     Raises:
         DatasetLockedError: another process writes to it. LabelError: what is there is damaged.
+        DatasetWriteError: the disk refuses to write there.
     """
 
     def __init__(self, root: Path, limit: int, per_episode: int) -> None:
         self.root, self.limit, self.per_episode = root, limit, per_episode
-        (root / PICTURES).mkdir(parents=True, exist_ok=True)
+        with writing(root):
+            (root / PICTURES).mkdir(parents=True, exist_ok=True)
         self._lock = WriterLock(root)
         self._lock.acquire()
+        self._episode: dict[str, tuple[float, float]] = {}  # of this episode, by picture: time [s] and margin
         try:
             self._wanted = read_wanted(root) if (root / WANTED).exists() else []
             self._answered()
-        except LabelError:
+            with writing(root):
+                self._write()
+                self._remove_unwanted()
+        except UserError:
             self._lock.release()
             raise
-        self._episode: dict[str, tuple[float, float]] = {}  # of this episode, by picture: time [s] and margin
-        self._write()
-        self._remove_unwanted()
 
     @property
     def waiting(self) -> list[Wanted]:
@@ -119,10 +125,10 @@ class UncertainFolder:
         write_rows(self.root / WANTED, COLUMNS, rows)
 
     def _remove_unwanted(self) -> None:
-        """Pictures whose line a kill kept from being written, or that were to go."""
+        """Pictures whose line a kill kept from being written, or that were to go; nothing else that is in the folder."""
         wanted = {f"{w.picture}.{camera}.png" for w in self._wanted for camera in w.cameras}
         for file in (self.root / PICTURES).iterdir():
-            if file.name not in wanted:
+            if file.name not in wanted and OURS.fullmatch(file.name):
                 file.unlink()
 
     def _unlink(self, picture: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def write_label_page(root: Path, questions: Sequence[str], path: Path) -> Path:
     answered = read_picture_answers(root / ANSWERED)
     wanted = sorted(read_wanted(root), key=lambda w: (any(a.picture == w.picture for a in answered), w.margin))
     sections = "\n".join(_section(root, w, questions, answered) for w in wanted) or "<p>No picture waits.</p>"
-    command = f"robot-learning reward label --uncertain {root} --csv answers_of_mine.csv"
+    command = f"robot-learning reward label --uncertain {shlex.quote(str(root))} --csv answers_of_mine.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Pictures to answer</title><style>{STYLE}</style>

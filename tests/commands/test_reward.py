@@ -57,6 +57,14 @@ def test_questions_of_ones_own_need_their_file(
     assert [a.question for a in read_answers(unlabelled / FILE)] == ["is the lid open?"]
 
 
+def test_a_question_with_brackets_is_shown_as_it_is(
+    unlabelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lid.yaml").write_text("questions:\n  'is the [red] lid [/open]?':\n")
+    assert main(["reward", "label", str(unlabelled), "--questions", str(tmp_path / "lid.yaml")]) == 0
+    assert "is the [red] lid [/open]?" in capsys.readouterr().out
+
+
 def test_answers_of_a_file_are_added(unlabelled: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text(
         "episode,from,to,question,answer\n0,0,2,is the drawer open?,no\n0,3,,is the drawer open?,yes\n"

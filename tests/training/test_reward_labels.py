@@ -1,3 +1,4 @@
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -5,9 +6,11 @@ import pytest
 
 from robot_learning.data import Dataset
 from robot_learning.rewards import LabelError, QuestionBook
+from robot_learning.training import reward_labels
 from robot_learning.training.reward_labels import (
     FILE,
     Answer,
+    add_answers,
     check_answers,
     label_matrix,
     read_answers,
@@ -131,3 +134,40 @@ def test_labels_of_another_dataset_are_refused(dataset: Dataset, answer: Answer,
 def test_an_unknown_source_is_refused(dataset: Dataset) -> None:
     with pytest.raises(LabelError, match=r"found \['oracle'\]"):
         label_matrix(dataset, BOOK, ("oracle",))
+
+
+def test_a_line_that_asks_with_not_is_turned_round(dataset: Dataset) -> None:
+    write_answers(dataset.root / FILE, [Answer(0, 0, None, "Isn't the red lamp lit?", 1)])
+    assert (label_matrix(dataset, BOOK, ("file",))[:LENGTH, 2] == 0).all()
+
+
+@pytest.mark.parametrize(
+    "text", ["episode,from,to,question,answer\n0,0,,\u00e9?,yes\n".encode("latin-1"), b"\xff\xfee\0p\0"]
+)
+def test_a_spreadsheet_s_other_encoding_is_named(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / FILE).write_bytes(text)
+    with pytest.raises(LabelError, match=f"{FILE}: expected a CSV file in UTF-8"):
+        read_answers(tmp_path / FILE)
+
+
+def test_a_line_without_an_end_to_its_quotes_is_named(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(f'episode,from,to,question,answer\n0,0,,"{"q" * 200_000}')
+    with pytest.raises(LabelError, match="expected a CSV file"):
+        read_answers(tmp_path / FILE)
+
+
+def test_answers_of_two_people_at_once_are_all_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, yours = Answer(0, 0, None, "a", 1), Answer(0, 0, None, "b", 0)
+    other = threading.Thread(target=add_answers, args=(tmp_path / FILE, [yours]))
+
+    def meanwhile(path: Path) -> list[Answer]:
+        found = read_answers(path)
+        if threading.current_thread() is not other:
+            other.start()
+            other.join(0.3)  # as long as it would take it, were it not to wait
+        return found
+
+    monkeypatch.setattr(reward_labels, "read_answers", meanwhile)
+    add_answers(tmp_path / FILE, [mine])
+    other.join()
+    assert read_answers(tmp_path / FILE) == [mine, yours]

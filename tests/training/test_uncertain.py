@@ -1,16 +1,20 @@
 """The folder of pictures that a reward model was unsure of: what is kept, what a kill leaves, and the answers."""
 
+import html
+import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from robot_learning.data.files import DatasetLockedError
+from robot_learning.data.files import DatasetLockedError, DatasetWriteError
 from robot_learning.rewards import LabelError, Question, QuestionBook
+from robot_learning.training import uncertain
 from robot_learning.training.uncertain import (
     ANSWERED,
     PICTURES,
@@ -207,3 +211,70 @@ def test_the_page_shows_the_least_sure_first_and_what_is_answered(folder: Uncert
     page = write_label_page(folder.root, BOOK.texts, folder.root / "page.html").read_text()
     assert page.index(surer) < page.index(unsure)
     assert page.count('value="no" checked data-old') == 1
+
+
+def test_files_of_somebody_else_stay(tmp_path: Path) -> None:
+    photo = tmp_path / PICTURES / "holiday.front.png"
+    photo.parent.mkdir()
+    photo.touch()
+    (photo.parent / "2026").mkdir()
+    UncertainFolder(tmp_path, limit=6, per_episode=3).close()
+    assert photo.exists()
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DatasetWriteError, match=f"{tmp_path / 'file'}: expected a folder that can be written to"):
+        UncertainFolder(tmp_path / "file", limit=6, per_episode=3)
+
+
+def test_a_damaged_folder_can_be_mended_and_taken_by_the_same_process(folder: UncertainFolder) -> None:
+    folder.close()
+    (folder.root / ANSWERED).write_bytes(b"picture,question,answer\n\xe9,?,yes\n")
+    with pytest.raises(LabelError, match="in UTF-8"):
+        UncertainFolder(folder.root, limit=6, per_episode=3)
+    (folder.root / ANSWERED).unlink()
+    UncertainFolder(folder.root, limit=6, per_episode=3).close()
+
+
+def test_answers_of_two_people_at_once_are_all_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, yours = PictureAnswer("a", OPEN, 1), PictureAnswer("b", OPEN, 0)
+    other = threading.Thread(target=add_picture_answers, args=(tmp_path, [yours]))
+
+    def meanwhile(path: Path) -> list[PictureAnswer]:
+        found = read_picture_answers(path)
+        if threading.current_thread() is not other:
+            other.start()
+            other.join(0.3)  # as long as it would take it, were it not to wait
+        return found
+
+    monkeypatch.setattr(uncertain, "read_picture_answers", meanwhile)
+    add_picture_answers(tmp_path, [mine])
+    other.join()
+    assert read_picture_answers(tmp_path / ANSWERED) == [mine, yours]
+
+
+def test_an_answer_to_a_negated_question_is_turned_round(folder: UncertainFolder) -> None:
+    offer(folder, 0.0, 0.6)
+    add_picture_answers(folder.root, [PictureAnswer(read_wanted(folder.root)[0].picture, "is the drawer not open?", 1)])
+    assert AnsweredPictures(folder.root, BOOK).labels.tolist() == [[0, -1]]
+
+
+def test_a_line_that_is_too_short_is_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text('answer,question,picture\n\n\n"yes","is\nit?","a"\nno\nmaybe\n')
+    with pytest.raises(LabelError, match="line 7: answer"):
+        read_picture_answers(tmp_path / "mine.csv")
+
+
+def test_the_command_on_the_page_can_be_pasted_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    root = tmp_path / "it's <mine>"
+    UncertainFolder(root, limit=6, per_episode=3).close()
+    page = write_label_page(root, BOOK.texts, root / "page.html").read_text()
+    command = html.unescape(page.split("<code>")[1].split("</code>")[0])
+    assert shlex.split(command)[4] == str(root)
+
+
+def test_a_question_is_no_markup_of_the_page(folder: UncertainFolder) -> None:
+    folder.offer(0.0, {"front": picture()}, 'is "it" <script>alert(1)</script>?', 0.6, 0.5)
+    page = write_label_page(folder.root, ['is "that" <b>?'], folder.root / "page.html").read_text()
+    assert page.count("<script>") == 1 and "<b>" not in page and 'is "' not in page

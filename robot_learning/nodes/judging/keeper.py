@@ -13,13 +13,15 @@ from robot_learning.training.uncertain_folder import SURE, UncertainFolder, marg
 
 
 class UncertainKeeper:
-    """A thread that writes to an `UncertainFolder`. A frame that comes while the last one is being written is not kept.
+    """A thread that writes to an `UncertainFolder`.
+
+    A frame that comes while the last one is being written is not kept, but for one that a person contradicts.
 
     Args:
         complain: called, in that thread, with the error of a write that failed; what was kept stays.
 
     Raises:
-        DatasetLockedError, LabelError: as `UncertainFolder`.
+        DatasetLockedError, DatasetWriteError, LabelError: as `UncertainFolder`.
     """
 
     def __init__(self, root: Path, limit: int, per_episode: int, complain: Callable[[Exception], None]) -> None:
@@ -37,7 +39,7 @@ class UncertainKeeper:
         disputed: bool = False,
     ) -> None:  # fmt: skip
         """As `UncertainFolder.offer`, later."""
-        if self._busy.is_set() or (not disputed and margin(probability, threshold) > SURE):
+        if not disputed and (self._busy.is_set() or margin(probability, threshold) > SURE):
             return
         self._busy.set()
         self._thread.submit(
@@ -45,12 +47,13 @@ class UncertainKeeper:
         ).add_done_callback(self._written)
 
     def _written(self, written: Future[bool]) -> None:
-        error = written.exception()
-        if isinstance(error, Exception):
+        try:
+            if written.result():
+                self.waiting = len(self._folder.waiting)
+        except Exception as error:
             self._complain(error)
-        elif written.result():
-            self.waiting = len(self._folder.waiting)
-        self._busy.clear()
+        finally:
+            self._busy.clear()
 
     def close(self) -> None:
         """Finish what is being written."""
