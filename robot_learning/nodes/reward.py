@@ -8,7 +8,6 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ from robot_learning.nodes.base import (
     OK,
     SECOND,
     WARN,
-    NodeConfig,
     RobotNode,
     latched,
     ns_to_stamp,
@@ -41,43 +39,13 @@ from robot_learning.nodes.judging.keeper import UncertainKeeper
 from robot_learning.nodes.judging.questions import questions_of
 from robot_learning.nodes.judging.verdict import Verdict
 from robot_learning.nodes.message_types import message_type
-from robot_learning.nodes.parameters import ParameterError
+from robot_learning.nodes.reward_config import Config
 from robot_learning.nodes.running import run
 from robot_learning.nodes.teleop import PERSON
 from robot_learning.rewards import QuestionError, RewardModel, load_reward
 
 LATE = 1.0  # no verdict in time for so long is an error [s, wall]
 WINDOW = 50  # verdicts over which the rate is measured
-
-
-@dataclass(frozen=True)
-class Config(NodeConfig):
-    """Parameters of the reward node."""
-
-    model: str = ""
-    """Folder of the reward model; read when the node is configured."""
-    question: str = ""
-    """Question to ask until the topic `task` brings an instruction that has its own; empty: wait for that. May be changed."""
-    questions: tuple[str, ...] = ()
-    """Questions of your own instructions, each "instruction = question"; those of the playroom's tasks are known."""
-    follow_task: bool = True
-    """Ask the question of each instruction on `task`; false: keep to `question`."""
-    consecutive: int = 2
-    """The task is done when so many frames in a row say yes."""
-    lower_threshold: float = 0.0
-    """It is done no longer when P(yes) falls below this; 0: half of the model's threshold, from which on the answer is yes."""
-    max_age: float = 0.0
-    """There is no verdict on a picture that is older than this when it is judged [s]; 0: as the contract says."""
-    rate: float = 0.0
-    """Verdicts a second at most [Hz]; 0: the contract's rate."""
-    uncertain_folder: str = ""
-    """Folder to keep the pictures in that the model was least sure of (robot-learning reward label --uncertain); empty: none."""
-    uncertain_limit: int = 200
-    """Of those, at most so many wait for an answer; surer ones are let go."""
-    uncertain_per_episode: int = 4
-    """Of those, at most so many are of one episode."""
-    threads: int = 1
-    """Threads of a forward pass."""
 
 
 class RewardNode(RobotNode[Config]):
@@ -97,6 +65,13 @@ class RewardNode(RobotNode[Config]):
 
     def do_configure(self) -> None:
         """Load the model, check that the robot has its cameras, warm up, subscribe to them."""
+        try:
+            self._prepare()
+        except BaseException:  # nothing is left behind for the next try, which may come: a server, a folder in use
+            self.do_cleanup()
+            raise
+
+    def _prepare(self) -> None:
         self._read_parameters()
         torch.set_num_threads(self.config.threads)
         self._known = questions_of(self.config.questions)
@@ -111,9 +86,9 @@ class RewardNode(RobotNode[Config]):
         self._verdict = Verdict(self.config.consecutive)
         self._times: deque[float] = deque(maxlen=WINDOW)
         self._looking, self._others = False, ""
+        self._inference = InferenceThread(self._infer, self._deliver)
         self._model = model
         self._warm_up()
-        self._inference = InferenceThread(self._infer, self._deliver)
         if self.config.uncertain_folder:
             root = Path(self.config.uncertain_folder).expanduser()
             self._keeper = UncertainKeeper(
@@ -148,19 +123,8 @@ class RewardNode(RobotNode[Config]):
         names = [field.name for field in dataclasses.fields(Config) if field.name not in ("contract", "autostart")]
         values = {name: self.get_parameter(name).value for name in names}
         questions = tuple(values.pop("questions") or ())
-        self.config = config = dataclasses.replace(self.config, questions=questions, **values)
-        if not config.model:
-            raise ParameterError("reward: the parameter model is empty; give it the folder of a reward model")
-        if min(config.consecutive, config.threads, config.uncertain_limit, config.uncertain_per_episode) < 1:
-            raise ParameterError(
-                "reward: consecutive, threads, uncertain_limit and uncertain_per_episode must be at least 1, found "
-                f"{config.consecutive}, {config.threads}, {config.uncertain_limit} and {config.uncertain_per_episode}"
-            )
-        if config.rate < 0 or config.max_age < 0 or not 0 <= config.lower_threshold < 1:
-            raise ParameterError(
-                "reward: rate and max_age must not be negative and lower_threshold be from 0 to 1, found "
-                f"{config.rate}, {config.max_age} and {config.lower_threshold}"
-            )
+        self.config = dataclasses.replace(self.config, questions=questions, **values)
+        self.config.check()
 
     def _join_graph(self) -> None:
         self._success = self.create_publisher(Bool, "success", reliable(5))
@@ -221,7 +185,7 @@ class RewardNode(RobotNode[Config]):
                 try:
                     if change.value:
                         asked(self._model, change.value)
-                except QuestionError as error:
+                except UserError as error:
                     return SetParametersResult(successful=False, reason=str(error))
                 self._ask(change.value)
         return SetParametersResult(successful=True)
@@ -361,7 +325,7 @@ class RewardNode(RobotNode[Config]):
     def _fail(self, error: Exception | None) -> None:
         self._verdict.lose_sight()
         if not isinstance(error, UserError):
-            self.get_logger().error("".join(traceback.format_exception(error)))
+            self.get_logger().error("".join(traceback.format_exception(error)), throttle_duration_sec=10.0)
         self._report(ERROR, f"no verdict: {error}")
 
     def _say_waiting(self) -> None:

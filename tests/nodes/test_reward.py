@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import math
 import threading
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 import yaml
 from diagnostic_msgs.msg import DiagnosticStatus
-from lifecycle_msgs.srv import GetState
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
@@ -21,9 +23,11 @@ from std_msgs.msg import Bool, Float32, String
 from std_srvs.srv import Trigger
 
 from robot_learning.contract import Contract
+from robot_learning.nodes import reward
 from robot_learning.nodes.base import SECOND, latched, ns_to_stamp, reliable, stamp_to_ns
 from robot_learning.nodes.reward import RewardNode
 from robot_learning.rewards import save_reward
+from robot_learning.rewards.json_post import ServerError
 from robot_learning.training.uncertain import picture_file, read_wanted
 from tests.nodes.reward_stand_in import CLOSED, OPEN, make_model
 
@@ -87,12 +91,13 @@ class Robot:
         self.clock.publish(Clock(clock=ns_to_stamp(self.time)))
         self.until(lambda: self.reward.now() == self.time, "the node's clock")
 
-    def see(self, bright: bool, stamp: int | None = None) -> None:
-        """The camera sends a picture."""
+    def see(self, bright: bool, stamp: int | None = None, to: tuple = ()) -> None:
+        """The camera, or all of `to`, send a picture."""
         pixels = array.array("B", np.full((32, 32, 3), 255 * bright, np.uint8).tobytes())
         image = Image(height=32, width=32, encoding="rgb8", step=96, data=pixels)
         image.header.stamp = ns_to_stamp(self.time if stamp is None else stamp)
-        self.front.publish(image)
+        for camera in to or (self.front,):
+            camera.publish(image)
 
     def shows(self, *bright: bool) -> list[bool]:
         """A picture each tick; the verdicts on them."""
@@ -284,6 +289,59 @@ def test_a_robot_without_the_model_s_camera_is_refused(start, contract: Contract
 
 def test_a_missing_model_is_named(start) -> None:
     start(model="nowhere/reward").says(ERROR, "nowhere/reward does not exist")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"rate": math.nan}, {"max_age": math.nan}, {"max_age": math.inf}, {"lower_threshold": math.nan}],
+    ids=["rate", "age", "endless age", "threshold"],
+)
+def test_a_parameter_that_is_no_number_is_refused(start, parameters: dict[str, float]) -> None:
+    start(**parameters).says(ERROR, "cannot configure: reward: rate and max_age must be numbers")
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_and_nothing_of_the_try_is_left(start, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    robot = start(uncertain_folder=str(tmp_path / "file"))
+    robot.says(ERROR, f"cannot configure: {tmp_path / 'file'}: expected a folder that can be written to")
+    assert not robot.reward._inference._thread.is_alive()
+
+
+def test_after_a_model_that_could_not_be_asked_it_is_shut_down_without_a_word(
+    start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody_there(*given: object) -> float:
+        raise ServerError("http://host/v1: expected an answer, found none")
+
+    monkeypatch.setattr(reward, "probability", nobody_there)
+    robot = start()
+    robot.says(ERROR, "cannot configure: http://host/v1")
+    transition = Transition(id=Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+    assert robot.graph.call(ChangeState, "reward/change_state", ChangeState.Request(transition=transition)).success
+
+
+def test_an_answer_that_is_no_number_is_no_verdict(start) -> None:
+    robot = start().connect()
+    robot.shows(False)
+    robot.reward._model.probability = lambda *given: math.nan
+    robot.passes()
+    robot.see(True)
+    robot.says(ERROR, "no verdict: reward model: expected a P(yes)")
+    assert robot.success == [False]
+
+
+def test_one_of_two_cameras_that_stops_is_named(start, contract: Contract, tmp_path: Path) -> None:
+    both = save_reward(tmp_path / "both", make_model(cameras=("front", "wrist")))
+    robot = start(model=str(both)).connect()
+    wrist = robot.node.create_publisher(Image, "wrist/image_raw", reliable(5))
+    robot.until(wrist.get_subscription_count, "the node on the wrist's camera")
+    robot.passes()
+    robot.see(True, to=(robot.front, wrist))
+    robot.until(lambda: robot.success, "a verdict")
+    for _ in range(3):
+        robot.passes()
+        robot.see(True)
+    robot.says(ERROR, "no verdict: wrist/image_raw: stale")
 
 
 def test_what_it_is_not_sure_of_is_kept(start, tmp_path: Path) -> None:

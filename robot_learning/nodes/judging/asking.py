@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from robot_learning.contract import IMAGE_PREFIX, Contract
 from robot_learning.envs.tasks import TASKS
+from robot_learning.errors import UserError
 from robot_learning.nodes.parameters import ParameterError
 from robot_learning.rewards import EmbeddedReward, QuestionError, RewardModel
 
 OPPOSITES = {task.question: TASKS[task.reverse].question for task in TASKS.values() if task.reverse}
 """Of each question that of the task which undoes it."""
+
+
+class NoAnswerError(UserError, ValueError):
+    """What the model answers is no probability."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +59,16 @@ def probability(model: RewardModel, images: dict[str, np.ndarray], way: Asked) -
 
     A picture in which a task and the one that undoes it both seem to be done shows neither: a block that leans in the drawer's
     front was taken for in it and for out of it. Tasks and their opposites are the playroom's.
+
+    Raises:
+        NoAnswerError: the model's answer is no number, which would pass for a "no".
     """
     p = float(model.probability(images, way.question))
+    if math.isnan(p):
+        raise NoAnswerError(
+            f"reward model: expected a P(yes) from 0 to 1 of {way.question!r}, found {p}; its weights or its calibration are "
+            "damaged, copy or train it again"
+        )
     if way.turned:
         return 1.0 - p
     opposite = OPPOSITES.get(way.question, "")
