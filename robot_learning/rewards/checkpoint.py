@@ -21,6 +21,7 @@ from torch import Tensor, from_numpy
 
 import robot_learning
 from robot_learning.folders import recovered, write_folder
+from robot_learning.networks.language import WIDTH
 from robot_learning.rewards.embedded import Calibration, EmbeddedConfig, EmbeddedReward, make_book, new_head
 from robot_learning.rewards.model_card import render
 from robot_learning.rewards.prompted import PromptedReward
@@ -71,7 +72,13 @@ def load_reward(path: str | Path) -> EmbeddedReward | PromptedReward:
         raise RewardCheckpointError(f"{path / WEIGHTS} is corrupt ({error}); copy or train it again") from error
     try:
         return _build(data, weights)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # load_state_dict raises RuntimeError
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+    ) as error:  # load_state_dict raises RuntimeError
         raise RewardCheckpointError(f"{path}: {CONFIG} and {WEIGHTS} do not fit together: {error}") from error
 
 
@@ -110,17 +117,24 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _build(data: dict[str, Any], weights: dict[str, Tensor]) -> EmbeddedReward:
+    broken = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
+    if broken:
+        raise ValueError(f"{WEIGHTS}: expected numbers, found others in {broken[0]}")
     config = EmbeddedConfig(**{"fine": False, **_tuples(data["network"])})  # folders of before do not name it
     questions = [Question(entry["text"], tuple(entry["wordings"])) for entry in data["questions"]]
     book = make_book(questions, weights[VECTORS].numpy())
-    if len(book.vectors) != len(book.wordings):
-        raise ValueError(f"expected {len(book.wordings)} embeddings, found {len(book.vectors)}")
+    if book.vectors.shape != (len(book.wordings), WIDTH):
+        raise ValueError(f"expected {len(book.wordings)} embeddings of {WIDTH} numbers, found {book.vectors.shape}")
     book.min_cosine = float(data["min_cosine"])
     heads = [new_head(config) for _ in range(data["heads"])]
     for number, head in enumerate(heads):
         start = f"heads.{number}."
         head.load_state_dict({k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)})
-    return EmbeddedReward(config, book, heads, Calibration(**_tuples(data["calibration"])), data["facts"])
+    if not heads:
+        raise ValueError("expected one head or more, found none")
+    calibration = Calibration(**_tuples(data["calibration"]))
+    calibration.check(len(questions))
+    return EmbeddedReward(config, book, heads, calibration, data["facts"])
 
 
 def _tuples(data: dict[str, Any]) -> dict[str, Any]:

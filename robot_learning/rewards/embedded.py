@@ -56,6 +56,14 @@ class Calibration:
     threshold: float = 0.5
     no_threshold: float = 0.5
 
+    def check(self, questions: int) -> None:
+        """Raises `ValueError` when it is not of so many questions, or holds what is no number."""
+        if {len(self.slopes), len(self.offsets)} != {questions}:
+            found = len(self.slopes), len(self.offsets)
+            raise ValueError(f"calibration: expected {questions} slopes and offsets, found {found}")
+        if not np.isfinite([*self.slopes, *self.offsets, self.threshold, self.no_threshold]).all():
+            raise ValueError(f"calibration: expected numbers, found {self}")
+
     def probability(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated P(yes), float32, for logits `(..., Q)`."""
         return sigmoid(np.array(self.slopes) * logits.astype(np.float64) + np.array(self.offsets)).astype(np.float32)

@@ -10,6 +10,7 @@ The large model itself is not in it, nor is an API key: config.json has the name
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -74,12 +75,13 @@ def build_prompted(path: Path, data: dict[str, Any]) -> PromptedReward:
         questions = [Question(entry["text"], tuple(entry["wordings"])) for entry in data["questions"]]
         fitted: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data["calibration"].items()}
         calibration = Calibration(**fitted)
-        if {len(calibration.slopes), len(calibration.offsets)} != {len(questions)}:
-            raise ValueError(f"calibration: expected {len(questions)} slopes and offsets")
-        slope, offset = data["other"]
+        calibration.check(len(questions))
+        slope, offset = map(float, data["other"])
+        if not math.isfinite(slope + offset):
+            raise ValueError(f"other: expected a slope and an offset, found {slope} and {offset}")
         asker = _vlm(path, data) if data["backend"] == TRANSFORMERS else _server(data)
         book = plain_book(questions)
-        return PromptedReward(asker, data["cameras"], book, calibration, (float(slope), float(offset)), data["facts"])
+        return PromptedReward(asker, data["cameras"], book, calibration, (slope, offset), data["facts"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, UserError):
             raise

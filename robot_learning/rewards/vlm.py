@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 
 from robot_learning.errors import UserError
@@ -35,6 +36,10 @@ SPELLINGS = {
     for word in ("yes", "no")
 }
 OPTIONAL = ("torchvision", "num2words", "timm", "einops", "sentencepiece", "tiktoken", "protobuf", "accelerate", "av")
+LOADING_ERRORS = (
+    ImportError, OSError, ValueError, AttributeError, KeyError, TypeError,
+    SafetensorError, RuntimeError,  # a file that breaks off, weights of other shapes
+)  # fmt: skip
 VIDEO = re.compile(r"video[ _]?(?:pre)?processor", re.IGNORECASE)  # without torchvision there is none
 
 
@@ -98,6 +103,11 @@ class LocalVlm:
                 parts.append(self.log_probabilities([c[start : start + self.config.batch] for c in pictures], question))
             columns.append(torch.cat(parts))
         every = torch.stack(columns, dim=1)
+        if not every.isfinite().all():
+            raise VlmError(
+                f"{self.model}: expected probabilities of yes and no, found numbers that are none. Calculate with others "
+                f"(--vlm.dtype float32; now {self.network.dtype}), or copy or download its weights again"
+            )
         share = every.logsumexp(dim=-1).exp()
         return Answers((every[..., 0] - every[..., 1]).numpy(), share.numpy())
 
@@ -160,14 +170,21 @@ def _load(model: str, config: VlmConfig, device: torch.device) -> tuple[Any, Any
     where["trust_remote_code"] = False  # left open, transformers would ask at the terminal
     try:
         processor = AutoProcessor.from_pretrained(model, **where)
-        network: Any = AutoModelForImageTextToText.from_pretrained(
+        network: Any
+        network, loading = AutoModelForImageTextToText.from_pretrained(
             model,
             dtype="auto" if config.dtype == "auto" else getattr(torch, config.dtype),
             use_safetensors=True,
+            output_loading_info=True,
             **where,
         )
-    except (ImportError, OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+    except LOADING_ERRORS as error:
         raise VlmError(_cannot_load(model, error)) from error
+    if lacking := sorted(loading["missing_keys"]):  # transformers only warns, and makes random ones up
+        raise VlmError(
+            f"{model}: expected all weights of the model, found none for {len(lacking)} of them, first {lacking[0]!r}; copy or "
+            "download it again"
+        )
     if not hasattr(processor, "tokenizer"):
         raise VlmError(
             f"{model}: expected a model with a processor of pictures and text, found {type(processor).__name__}"

@@ -1,9 +1,11 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from robot_learning.rewards import (
@@ -185,6 +187,48 @@ def test_other_shapes_do_not_fit(model: EmbeddedReward, tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(RewardCheckpointError, match="do not fit together"):
         load_reward(folder)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("heads", 0),
+        ("network", None),
+        ("calibration", {"slopes": [1.0], "offsets": [0.0]}),
+        ("calibration", {"slopes": [1.0] * 3, "offsets": [0.0] * 3, "threshold": float("nan")}),
+        ("calibration", {"slopes": [float("nan")] * 3, "offsets": [0.0] * 3}),
+        ("calibration", {"slopes": ["1"] * 3, "offsets": [0.0] * 3}),
+    ],
+    ids=["no heads", "no network", "of one question", "threshold", "slopes", "words"],
+)
+def test_a_configuration_that_cannot_answer_is_refused(
+    model: EmbeddedReward, tmp_path: Path, part: str, value: object
+) -> None:
+    folder = save_reward(tmp_path / "reward", model)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, part: value}))
+    with pytest.raises(RewardCheckpointError, match="do not fit together"):
+        load_reward(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "damaged"),
+    [
+        ("wordings", lambda t: t[:, :5]),
+        ("wordings", lambda t: t * float("nan")),
+        ("heads.0", lambda t: t * float("inf")),
+    ],
+    ids=["narrow", "NaN", "infinite"],
+)
+def test_weights_that_cannot_answer_are_refused(
+    model: EmbeddedReward, tmp_path: Path, name: str, damaged: Callable[[Tensor], Tensor]
+) -> None:
+    file = save_reward(tmp_path / "reward", model) / "weights.safetensors"
+    weights = load_file(file)
+    key = next(key for key in weights if key.startswith(name))
+    save_file({**weights, key: damaged(weights[key]).contiguous()}, file)
+    with pytest.raises(RewardCheckpointError, match="do not fit together"):
+        load_reward(tmp_path / "reward")
 
 
 def test_nothing_there(tmp_path: Path) -> None:

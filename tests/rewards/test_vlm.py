@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +14,8 @@ import torch
 
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
+
+from safetensors.torch import load_file, save_file
 
 from robot_learning.rewards import (
     Calibration,
@@ -296,6 +298,36 @@ def test_a_folder_without_weights(broken: Path) -> None:
     (broken / "model.safetensors").unlink()
     with pytest.raises(VlmError, match=r"safetensors"):
         LocalVlm(str(broken), config=CPU)
+
+
+def cut(weights: Path) -> None:
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+
+
+def reshape(weights: Path) -> None:
+    save_file({k: v[:3] if "q_proj" in k else v for k, v in load_file(weights).items()}, weights, {"format": "pt"})
+
+
+def lose(weights: Path) -> None:
+    save_file({k: v for k, v in load_file(weights).items() if "q_proj" not in k}, weights, {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [(cut, "found SafetensorError"), (reshape, "found RuntimeError"), (lose, r"found none for \d+ of")],
+)
+def test_damaged_weights_are_named(broken: Path, damage: Callable[[Path], None], message: str) -> None:
+    damage(broken / "model.safetensors")
+    with pytest.raises(VlmError, match=message):
+        LocalVlm(str(broken), config=CPU)
+
+
+def test_answers_that_are_no_numbers_are_none(vlm: LocalVlm) -> None:
+    """As of float16 that runs over."""
+    with torch.no_grad():
+        next(vlm.network.parameters()).fill_(float("nan"))
+    with pytest.raises(VlmError, match=r"--vlm\.dtype float32; now torch\.float32"):
+        vlm.ask(pictures(1), TEXTS)
 
 
 def test_a_model_that_sees_nothing_is_refused(broken: Path) -> None:
