@@ -61,21 +61,26 @@ def run(config: Config) -> int:
             report=lambda done, words: bar.update(0, f"{done} {words}"),
         )
     title = f"{config.model.name} on {', '.join(root.name for root in config.dataset)}"
-    page = write_page(config.page or config.model / "evaluation.html", title, result)
+    console = wide_console()
     if config.json:
         print(json.dumps(result.to_dict()))
-        return OK
-    console = wide_console()
-    console.print(quality_table({**result.questions, "all": result.all}, title))
-    console.print(summary_of_ends(result), markup=False)
-    console.print(f"Most wrong pictures: {page}", markup=False)
+    else:
+        console.print(quality_table({**result.questions, "all": result.all}, title))
+        console.print(summary_of_ends(result))
+    # last: where it cannot be written, what took long is not lost
+    page = write_page(config.page or config.model / "evaluation.html", title, result)
+    if not config.json:
+        console.print(f"Most wrong pictures: {page}")
     return OK
 
 
 def wide_console() -> Console:
-    """A console in which a table of questions keeps its lines whole, also where the width of the terminal is not known."""
-    console = Console(highlight=False, soft_wrap=True)
-    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=130)
+    """A console in which a table of questions keeps its lines whole, also where the width of the terminal is not known.
+
+    Brackets in a question or a folder's name are no markup.
+    """
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, markup=False, width=130)
 
 
 def quality_table(rows: Mapping[str, Quality], title: str) -> Table:

@@ -10,6 +10,7 @@ In simulation every frame is labelled for every question by itself; elsewhere la
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -44,8 +45,9 @@ def run(config: Config) -> int:
     console = wide_console()
     rows = {text: _quality(entry) for text, entry in model.facts["quality"].items()}
     console.print(quality_table(rows, "on episodes not trained on"))
-    console.print(f"Reward model: {config.run.output}  (yes from P = {model.threshold:.3f})", markup=False)
-    console.print(f"Judge it on other data: robot-learning reward evaluate {config.run.output} --dataset DATASET")
+    console.print(f"Reward model: {config.run.output}  (yes from P = {model.threshold:.3f})")
+    folder = shlex.quote(str(config.run.output))
+    console.print(f"Judge it on other data: robot-learning reward evaluate {folder} --dataset DATASET")
     return OK
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -30,6 +31,10 @@ OWN_FRAMES = 10.0  # how strongly a question's calibration is drawn to that of a
 
 class LabelError(UserError, ValueError):
     """The labels cannot teach that: too few episodes, or only one answer; says what is missing."""
+
+
+class TrainingError(UserError, RuntimeError):
+    """The settings of a training cannot work, or the heads diverged with them."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,21 @@ class HeadTraining:
     """A picture that was answered by itself (of no episode) is drawn as often as so many frames of an episode."""
     seed: int = 0
     """Of the folds, the weights and the batches."""
+
+    def check(self) -> None:
+        """Raises `TrainingError` for numbers with which nothing can be trained or calibrated."""
+        for name, least in (("steps", 1), ("batch", 1), ("answered_weight", 0)):
+            if getattr(self, name) < least:
+                raise TrainingError(
+                    f"--{name.replace('_', '-')}: expected {least} or more, found {getattr(self, name)}"
+                )
+        for name in ("false_positive_rate", "changed_false_positive_rate", "clean"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise TrainingError(
+                    f"--{name.replace('_', '-')}: expected a share from 0 to 1, found {getattr(self, name)}; one percent is 0.01"
+                )
+        if not 0 < self.learning_rate < math.inf:
+            raise TrainingError(f"--learning-rate: expected a number above 0, found {self.learning_rate}")
 
 
 @dataclass(frozen=True)
@@ -100,7 +120,7 @@ def train_heads(
     They begin anew, or as copies of those of `start`, which must have been held out from the same folds (`folds_key`).
 
     Raises:
-        LabelError: a question has only one answer, or there are fewer episodes than folds.
+        LabelError: a question has only one answer, or there are fewer episodes than folds. TrainingError: the loss is no number.
     """
     check_labels(data, book, training)
     parts = fold_of(data, training.folds, np.random.default_rng(training.seed))
@@ -207,6 +227,11 @@ def optimise(
         optimiser.step()
         schedule.step()
         losses.append(float(loss.detach()))
+        if not math.isfinite(losses[-1]):
+            raise TrainingError(
+                f"training: expected a loss, found {losses[-1]} in step {step}; lower --learning-rate "
+                f"({training.learning_rate:g})"
+            )
         if step % 50 == 0 or step == training.steps:
             yield step, float(np.mean(losses[-50:]))
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from robot_learning.envs.tasks import TASKS
-from robot_learning.rewards import EmbeddedReward, PromptedReward, Quality, quality
+from robot_learning.rewards import EmbeddedReward, LabelError, PromptedReward, Quality, quality
 from robot_learning.training.reward_frames import Frames, choose_frames, pictures
 from robot_learning.training.reward_labels import SOURCES, playroom_questions
 
@@ -77,8 +77,10 @@ def evaluate_reward(
     """Answer every labelled frame of datasets the model was not trained on, and compare.
 
     Raises:
-        LabelError: no frame has a label. DatasetError: a dataset or camera is missing.
+        LabelError: no frame has a label, or a number is below 1. DatasetError: a dataset or camera is missing.
     """
+    if consecutive < 1:
+        raise LabelError(f"--consecutive: expected 1 frame or more in a row, found {consecutive}")
     chosen = choose_frames(roots, model.book, stride, limit, sources, tolerance)
     parts, done = [], 0
     for frames in chosen:
@@ -142,6 +144,8 @@ def _mistakes(model: LoadedReward, chosen: Sequence[Frames], parts: Sequence[np.
     found: list[Mistake] = []
     taken: dict[tuple[int, int, int], list[int]] = {}
     for _, number, n, q in sorted(every, key=lambda e: -e[0]):
+        if len(found) >= worst:
+            break
         frames = chosen[number]
         episode, row = int(frames.episodes[n]), int(frames.rows[n])
         near = taken.setdefault((number, episode, int(q)), [])
@@ -153,6 +157,4 @@ def _mistakes(model: LoadedReward, chosen: Sequence[Frames], parts: Sequence[np.
         truth = bool(frames.labels[n, q] == 1)
         root = str(frames.dataset.root)
         found.append(Mistake(root, episode, frame, model.questions[q], float(parts[number][n, q]), truth, picture))
-        if len(found) == worst:
-            break
     return found

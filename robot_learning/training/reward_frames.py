@@ -76,14 +76,17 @@ def choose_frames(
     `sources`, `tolerance` [m] and `margin` [m] as in `label_matrix`.
 
     Raises:
-        LabelError: none is labelled. DatasetError: there is no dataset.
+        LabelError: none is labelled, or the stride or the limit is below 1. DatasetError: there is no dataset.
     """
+    if min(stride, limit) < 1:
+        raise LabelError(f"--stride and --frames: expected 1 or more, found {stride} and {limit}")
     chosen = []
     for root in roots:
         dataset = Dataset(root)
         labels = label_matrix(dataset, book, sources, tolerance, margin)
         rows = np.flatnonzero((labels >= 0).any(axis=1))[::stride]
-        chosen.append(Frames(dataset, rows, dataset.episode_of(rows), labels[rows]))
+        if len(rows):
+            chosen.append(Frames(dataset, rows, dataset.episode_of(rows), labels[rows]))
     total = sum(len(frames.rows) for frames in chosen)
     if not total:
         raise LabelError(
@@ -96,11 +99,7 @@ def choose_frames(
     kept = [
         np.unique(np.linspace(0, len(f.rows) - 1, share).astype(int)) for f, share in zip(chosen, shares, strict=True)
     ]
-    return [
-        Frames(f.dataset, f.rows[k], f.episodes[k], f.labels[k])
-        for f, k in zip(chosen, kept, strict=True)
-        if len(f.rows)
-    ]
+    return [Frames(f.dataset, f.rows[k], f.episodes[k], f.labels[k]) for f, k in zip(chosen, kept, strict=True)]
 
 
 def equal_shares(sizes: Sequence[int], limit: int) -> list[int]:

