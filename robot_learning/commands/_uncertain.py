@@ -34,8 +34,8 @@ class Given:
     answer: str = "yes"
 
 
-def label_uncertain(root: Path, book: QuestionBook, given: Given) -> None:
-    """Add answers, make the page to look at, and print what is asked and answered.
+def label_uncertain(root: Path, book: QuestionBook, given: Given, questions: Path | None = None) -> None:
+    """Add answers, make the page to look at, and print what is asked and answered; `questions` is the book's file.
 
     Raises:
         LabelError: an answer is not to a picture of the folder. QuestionError: a question is not known.
@@ -45,12 +45,11 @@ def label_uncertain(root: Path, book: QuestionBook, given: Given) -> None:
     added = [_known(answer, wanted, book, root) for answer in _answers(given, wanted)]
     if added:
         console.print(f"{add_picture_answers(root, added)}: {len(added)} answers added")
-    page = write_label_page(root, book.texts, root / PAGE)
+    page = write_label_page(root, book.texts, root / PAGE, questions)
     console.print(_table(list(wanted.values()), read_picture_answers(root / ANSWERED)))
     console.print(f"Look at the pictures and answer on {page}")
-    console.print(
-        f"Learn from them: robot-learning reward train --dataset DATASET --uncertain {shlex.quote(str(root))}"
-    )
+    flags = ["--uncertain", str(root), *([] if questions is None else ["--questions", str(questions)])]
+    console.print(f"Learn from them: robot-learning reward train --dataset DATASET {shlex.join(flags)}")
 
 
 def _answers(given: Given, wanted: dict[str, Wanted]) -> list[PictureAnswer]:

@@ -75,7 +75,8 @@ def run(config: Config) -> int:
         raise LabelError("expected the folder of a dataset, or --uncertain FOLDER, one of the two")
     book = make_book(known_questions(config.questions))
     if config.uncertain is not None:
-        label_uncertain(config.uncertain, book, Given(config.csv, config.picture, config.question, config.answer))
+        given = Given(config.csv, config.picture, config.question, config.answer)
+        label_uncertain(config.uncertain, book, given, config.questions)
         return OK
     assert config.root is not None
     dataset = Dataset(config.root)

@@ -170,8 +170,7 @@ def _load(model: str, config: VlmConfig, device: torch.device) -> tuple[Any, Any
     where["trust_remote_code"] = False  # left open, transformers would ask at the terminal
     try:
         processor = AutoProcessor.from_pretrained(model, **where)
-        network: Any
-        network, loading = AutoModelForImageTextToText.from_pretrained(
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
             model,
             dtype="auto" if config.dtype == "auto" else getattr(torch, config.dtype),
             use_safetensors=True,
@@ -180,6 +179,7 @@ def _load(model: str, config: VlmConfig, device: torch.device) -> tuple[Any, Any
         )
     except LOADING_ERRORS as error:
         raise VlmError(_cannot_load(model, error)) from error
+    network, loading = loaded
     if lacking := sorted(loading["missing_keys"]):  # transformers only warns, and makes random ones up
         raise VlmError(
             f"{model}: expected all weights of the model, found none for {len(lacking)} of them, first {lacking[0]!r}; copy or "

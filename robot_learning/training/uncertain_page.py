@@ -29,11 +29,11 @@ a.download='answers_of_mine.csv';a.click()}
 document.addEventListener('change',e=>{document.getElementsByName(e.target.name).forEach(i=>delete i.dataset.old)})"""
 
 
-def write_label_page(root: Path, questions: Sequence[str], path: Path) -> Path:
+def write_label_page(root: Path, questions: Sequence[str], path: Path, file: Path | None = None) -> Path:
     """Write the page for a folder of uncertain pictures, one file with everything in it; returns `path`.
 
     Args:
-        questions: all that a picture can be asked; its own comes first, the others are folded.
+        questions: all that a picture can be asked; its own comes first, the others are folded. file: where they stand.
 
     Raises:
         LabelError: there is no such folder.
@@ -41,7 +41,10 @@ def write_label_page(root: Path, questions: Sequence[str], path: Path) -> Path:
     answered = read_picture_answers(root / ANSWERED)
     wanted = sorted(read_wanted(root), key=lambda w: (any(a.picture == w.picture for a in answered), w.margin))
     sections = "\n".join(_section(root, w, questions, answered) for w in wanted) or "<p>No picture waits.</p>"
-    command = f"robot-learning reward label --uncertain {shlex.quote(str(root))} --csv answers_of_mine.csv"
+    flags = [] if file is None else ["--questions", str(file)]
+    command = shlex.join(
+        ["robot-learning", "reward", "label", "--uncertain", str(root), *flags, "--csv", "answers_of_mine.csv"]
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Pictures to answer</title><style>{STYLE}</style>

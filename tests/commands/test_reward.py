@@ -146,6 +146,17 @@ def test_an_uncertain_picture_is_answered(wanted: Path) -> None:
     assert answers == [(OPEN, 0), ("is the drawer closed?", 1)]
 
 
+def test_the_commands_shown_name_the_file_of_ones_own_questions(
+    wanted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lid.yaml"
+    file.write_text("questions:\n  is the lid open?:\n")
+    assert main(["reward", "label", "--uncertain", str(wanted), "--questions", str(file)]) == 0
+    flags = f"--uncertain {wanted} --questions {file}"
+    assert f"reward train --dataset DATASET {flags}" in capsys.readouterr().out
+    assert f"reward label {flags} --csv" in (wanted / "label.html").read_text()
+
+
 def test_many_uncertain_pictures_are_answered_from_a_file(wanted: Path, tmp_path: Path) -> None:
     lines = [f'"{w.picture}","has the drawer been opened?","yes"' for w in read_wanted(wanted)]
     (tmp_path / "mine.csv").write_text("\n".join(["picture,question,answer", *lines]))
