@@ -154,6 +154,20 @@ class Graph:
         process.kill()
         process.wait()
 
+    def stop(self, *processes: subprocess.Popen[bytes]) -> None:
+        """Interrupt processes and wait for their end; what does not end by itself is killed.
+
+        Where others go on, do so with what a test has started: a killed process may leave them waiting for ever.
+        """
+        for process in processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+        for process in processes:
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self.kill(process)
+
     def until(self, condition: Callable[[], object], what: str = "the condition", timeout: float = PATIENCE) -> None:
         """Spin until `condition()` is true; fails with `what` and the processes' logs when it never is."""
         deadline = time.monotonic() + timeout
@@ -193,14 +207,7 @@ class Graph:
 
     def close(self) -> None:
         """Stop every process and node."""
-        for process in self.processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-        for process in self.processes:
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                self.kill(process)
+        self.stop(*self.processes)
         self.executor.shutdown()
         for node in self.nodes:
             if isinstance(node, RobotNode):

@@ -139,8 +139,7 @@ def robot(room, tmp_path: Path):
 
     room.practise = practise
     yield room
-    for process in started:
-        room.kill(process)
+    room.stop(*started)
 
 
 def diary(folder: Path) -> list[dict]:

@@ -117,9 +117,7 @@ def practise(graph, base: Path, tmp_path: Path):
         return started[-1]
 
     yield start
-    for each in started:
-        each.process.kill()
-        each.process.wait()
+    graph.stop(*(each.process for each in started))
 
 
 def test_the_reward_model_s_yes_ends_episodes_and_is_the_reward(practise) -> None:

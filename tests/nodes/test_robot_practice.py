@@ -122,8 +122,7 @@ def finetune(robot, tmp_path: Path):
         return started[-1]
 
     yield start
-    for each in started:
-        each.kill()
+    robot.stop(*(each.process for each in started))
 
 
 def episodes(run: Path) -> int:
