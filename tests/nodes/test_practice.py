@@ -212,12 +212,6 @@ def test_a_goal_that_may_be_reached_already_is_passed_over(robot, tmp_path: Path
     assert until_written(robot, tmp_path, 1)[0]["task"] == CLOSE
 
 
-def test_a_goal_that_a_judge_is_not_long_enough_sure_of_yet_is_passed_over(robot, tmp_path: Path) -> None:
-    robot.other.probability = {OPEN: 0.9}  # more than it takes, though not in enough pictures in a row so far
-    robot.practise()
-    assert until_written(robot, tmp_path, 1)[0]["task"] == CLOSE
-
-
 def test_what_seems_done_all_the_time_is_never_a_success(robot, tmp_path: Path) -> None:
     robot.other.verdict = lambda: True
     robot.practise()

@@ -53,8 +53,7 @@ class Senses:
 
     Attributes:
         verdict: what was said about success last, None: nothing since `forget`; verdicts: how often since then.
-        perhaps: whether the probability that came with the last verdict was half of what it takes or more: not enough,
-            or enough in too few pictures in a row so far.
+        perhaps: whether the probability that came with the last verdict was half of what it takes or more, yet not enough.
         truth: what the simulation has said last.
         carried_out: actions of others than this node, since `forget`, that the gate has sent to the controllers.
         driven: this node's own of which it has, in all.
@@ -138,7 +137,7 @@ class Senses:
         told = dict(zip(message.name, message.position, strict=False))
         p, threshold = told.get("probability", 0.0), told.get("threshold", 1.0)
         with self._changed:
-            self.perhaps = p >= PERHAPS * threshold
+            self.perhaps = PERHAPS * threshold <= p < threshold  # above that the verdict says it
 
     def _on_truth(self, message: Bool) -> None:
         with self._changed:
