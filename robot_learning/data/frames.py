@@ -73,6 +73,17 @@ class _Buffer:
         come = [message for message in self.messages if lockstep or message.received <= at]
         return next((message for message in reversed(come) if message.stamp <= at), come[-1] if come else None)
 
+    def forget_ahead_of(self, message: _Message) -> None:
+        """Forget messages that are stamped later than this one though they were ahead of the time at which they came."""
+        limit = self.stream.max_age * SECOND
+        if message.stamp - message.received > limit:
+            return
+        while (
+            self.messages and (last := self.messages[-1]).stamp > message.stamp and last.stamp - last.received > limit
+        ):
+            self.messages.pop()
+            self.newest_stamp = self.messages[-1].stamp if self.messages else None
+
 
 def lasting(problems: Iterable[str]) -> tuple[str, ...]:
     """What lasts of problems, whose numbers change with each frame: `topic: stale`."""
@@ -110,7 +121,11 @@ class FrameAssembler:
         return {topic: (buffer.key, buffer.stream.type) for topic, buffer in self._buffers.items()}
 
     def add(self, topic: str, raw: bytes, received: int) -> None:
-        """Take a raw message that came at `received` [ns]; one stamped before its predecessor is dropped and counted."""
+        """Take a raw message that came at `received` [ns]; one stamped before its predecessor is dropped and counted.
+
+        Unless the predecessor was ahead of time, and this one is not: then a clock was wrong for a moment, or has been put
+        right, and the predecessor is forgotten instead. The stream would be deaf until its time otherwise.
+        """
         buffer = self._buffers[topic]
         message = _Message(raw, received, received)
         if buffer.stream.type in STAMPED:
@@ -118,6 +133,7 @@ class FrameAssembler:
                 message.stamp = header_stamp(raw)
             except MessageFault as fault:
                 message.fault = str(fault)
+        buffer.forget_ahead_of(message)
         if buffer.newest_stamp is not None and message.stamp < buffer.newest_stamp:
             buffer.behind = (buffer.newest_stamp - message.stamp) / SECOND
             buffer.dropped += 1

@@ -127,6 +127,24 @@ def test_a_stamp_far_in_the_future_is_a_problem(assembler: FrameAssembler) -> No
     assert problems[0] == "joint_states: stamped in the future, by 1.00 s; are the clocks of both machines in step?"
 
 
+def test_one_stamp_far_in_the_future_is_forgotten_with_the_next_message(assembler: FrameAssembler) -> None:
+    """It would be the newest for an hour otherwise, and all others dropped."""
+    feed(assembler, T)
+    feed(assembler, T + 3600 * SECOND, received=T + 10 * MILLISECOND)
+    feed(assembler, T + 20 * MILLISECOND, t=1)
+    frame = assembler.frame(T + 30 * MILLISECOND)
+    assert frame.usable and frame.ages[STATE] == pytest.approx(0.01)
+    feed(assembler, T + 40 * MILLISECOND, t=2)
+    assert assembler.frame(T + 40 * MILLISECOND).ages[STATE] == 0.0
+
+
+def test_a_clock_that_was_ahead_and_is_put_right_is_believed(assembler: FrameAssembler) -> None:
+    for tick in range(3):
+        feed(assembler, T + SECOND + tick * 10 * MILLISECOND, received=T + tick * 10 * MILLISECOND)
+    feed(assembler, T + 30 * MILLISECOND)
+    assert assembler.frame(T + 30 * MILLISECOND).usable
+
+
 def test_an_empty_stamp_is_explained(assembler: FrameAssembler) -> None:
     feed(assembler, 0, received=T)
     assert (
