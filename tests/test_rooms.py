@@ -8,7 +8,7 @@ import pytest
 import robot_learning
 
 PACKAGE = Path(robot_learning.__file__).parent
-GROUND = {"errors", "paths", "headless", "folders"}
+GROUND = {"errors", "paths", "headless", "folders", "settings"}
 BELOW_TRAINING = GROUND | {
     "contract", "networks", "control", "data", "envs", "rewards", "policies", "algorithms"
 }  # fmt: skip
@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "errors": set(),
     "headless": set(),
     "folders": set(),
+    "settings": {"errors"},
     "paths": {"errors"},
     "contract": {"errors", "paths"},
     "networks": {"errors"},

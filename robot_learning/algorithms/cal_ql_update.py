@@ -14,14 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from robot_learning.algorithms.settings import (
-    require_at_least,
-    require_choice,
-    require_more_than,
-    require_ranges,
-    require_shares,
-    require_some,
-)
 from robot_learning.networks.actors import (
     EDGE,
     SquashedGaussianActor,
@@ -32,6 +24,14 @@ from robot_learning.networks.actors import (
 from robot_learning.networks.conservative import ConservativeBatch, ConservativeTerms, Penalty, conservative_loss
 from robot_learning.networks.critics import CriticEnsemble
 from robot_learning.networks.fast_critic import FastCritic
+from robot_learning.settings import (
+    require_at_least,
+    require_choice,
+    require_more_than,
+    require_ranges,
+    require_shares,
+    require_some,
+)
 
 
 @dataclass(frozen=True)

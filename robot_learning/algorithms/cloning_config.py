@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from robot_learning.algorithms.settings import (
+from robot_learning.contract import ENVIRONMENT_STATE, STATE
+from robot_learning.networks.encoders import multiplies_bfloat16
+from robot_learning.policies import Blending
+from robot_learning.settings import (
     require_at_least,
     require_choice,
     require_convolutions,
@@ -15,9 +18,6 @@ from robot_learning.algorithms.settings import (
     require_shares,
     require_some,
 )
-from robot_learning.contract import ENVIRONMENT_STATE, STATE
-from robot_learning.networks.encoders import multiplies_bfloat16
-from robot_learning.policies import Blending
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,17 @@ from torch import Tensor, nn
 
 from robot_learning.algorithms.cal_ql_update import UpdateBatch
 from robot_learning.algorithms.offline_to_online import OfflineToOnline
-from robot_learning.algorithms.settings import (
+from robot_learning.networks.actors import GaussianActor, gaussian_log_density
+from robot_learning.networks.critics import CriticEnsemble, ValueNetwork
+from robot_learning.networks.fast_mlp import FastMLP
+from robot_learning.settings import (
     SettingError,
     require_at_least,
     require_more_than,
     require_ranges,
     require_shares,
+    require_some,
 )
-from robot_learning.networks.actors import GaussianActor, gaussian_log_density
-from robot_learning.networks.critics import CriticEnsemble, ValueNetwork
-from robot_learning.networks.fast_mlp import FastMLP
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class IQLConfig:
     def __post_init__(self) -> None:
         if not 0 < self.expectile < 1:
             raise SettingError(f"expectile: expected a number between 0 and 1, found {self.expectile}")
+        require_some(self, "hidden")
         require_at_least(self, 1, "hidden", "critics")
         require_at_least(self, 0, "actor_learning_rate", "critic_learning_rate", "temperature")
         require_more_than(self, 0, "largest_weight")

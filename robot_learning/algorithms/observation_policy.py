@@ -12,9 +12,9 @@ import torch
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
 
-from robot_learning.algorithms.settings import SettingError, require_at_least, require_convolutions
 from robot_learning.data.observations import PLAIN, FeatureEncoder
 from robot_learning.networks.observation_encoder import EncoderSpec, ObservationEncoder
+from robot_learning.settings import SettingError, require_at_least, require_convolutions
 
 TASK = "task"  # the key of the one-hot vector that tells which task is asked for
 

@@ -19,16 +19,17 @@ from torch import Tensor, nn
 
 from robot_learning.algorithms.cal_ql_update import UpdateBatch
 from robot_learning.algorithms.offline_to_online import OfflineToOnline
-from robot_learning.algorithms.settings import (
+from robot_learning.networks.actors import SquashedGaussianActor, squash, squashed_sample
+from robot_learning.networks.critics import CriticEnsemble
+from robot_learning.networks.fast_mlp import FastMLP
+from robot_learning.settings import (
     SettingError,
     require_at_least,
     require_choice,
     require_ranges,
     require_shares,
+    require_some,
 )
-from robot_learning.networks.actors import SquashedGaussianActor, squash, squashed_sample
-from robot_learning.networks.critics import CriticEnsemble
-from robot_learning.networks.fast_mlp import FastMLP
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class RLPDConfig:
     """Weight of the imitation term of the actor, relative to the mean absolute value, so that both losses have one scale."""
 
     def __post_init__(self) -> None:
+        require_some(self, "hidden")
         require_at_least(self, 1, "hidden", "critics", "actor_every")
         require_at_least(self, 0, "actor_learning_rate", "critic_learning_rate", "bc_steps", "bc_weight")
         if not 1 <= self.subset <= self.critics:

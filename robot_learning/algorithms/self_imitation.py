@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robot_learning.algorithms.settings import require_at_least, require_shares
+from robot_learning.settings import require_at_least, require_shares
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 import tyro
 
-from robot_learning.commands._numbers import require_at_least, require_more_than
 from robot_learning.commands.main import OK
 from robot_learning.envs.demonstrator import PlayConfig
 from robot_learning.envs.tasks import task as task_named
+from robot_learning.settings import at_least, more_than
 from robot_learning.training.collection import CollectionError, collect_demonstrations, collect_there_and_back
 from robot_learning.training.play_collection import collect_play
 
@@ -77,10 +77,10 @@ def run(config: Config) -> int:
 
 
 def _require_numbers(config: Config) -> None:
-    """Check what is asked for (`NumberError`)."""
-    require_at_least("--image-size", config.image_size, 1)
+    """Check what is asked for (`SettingError`)."""
+    at_least("--image-size", config.image_size, 1)
     if config.kind == "play":
-        require_more_than("--minutes", config.minutes, 0)
+        more_than("--minutes", config.minutes, 0)
         return
-    require_at_least("--failures", config.failures, 0)
-    require_at_least("--episodes", config.episodes, 0 if config.failures else 1)
+    at_least("--failures", config.failures, 0)
+    at_least("--episodes", config.episodes, 0 if config.failures else 1)

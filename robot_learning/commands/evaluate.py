@@ -13,9 +13,9 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from robot_learning.commands._numbers import NumberError, require_at_least
 from robot_learning.folders import checkpoint_at
 from robot_learning.policies import loader
+from robot_learning.settings import SettingError, at_least
 from robot_learning.training.evaluation import evaluate, make_playroom, record_success
 from robot_learning.training.pausing import tell
 
@@ -51,11 +51,11 @@ class Config:
 def run(config: Config) -> int:
     """Evaluate and print the result."""
     if not config.task:
-        raise NumberError("--task: expected at least one task of the simulator, such as open_drawer, found none")
+        raise SettingError("--task: expected at least one task of the simulator, such as open_drawer, found none")
     for flag, least in (("episodes", 1), ("processes", 0), ("seed", 0), ("videos", 0)):
-        require_at_least(f"--{flag}", getattr(config, flag), least)
+        at_least(f"--{flag}", getattr(config, flag), least)
     if config.furniture is not None:
-        require_at_least("--furniture", config.furniture, 0)
+        at_least("--furniture", config.furniture, 0)
     checkpoint = _checkpoint(Path(config.checkpoint))
     result = evaluate(
         loader(checkpoint, config.retry),

@@ -21,8 +21,8 @@ import tyro
 from rich.console import Console
 
 from robot_learning.commands import _resume, _robot
-from robot_learning.commands._numbers import require_at_least
 from robot_learning.commands.main import INTERRUPTED, OK
+from robot_learning.settings import at_least
 from robot_learning.training.config import FILE, read_plain
 from robot_learning.training.online import RLResult, learn
 from robot_learning.training.practice_env import PLAYROOM, Autonomy, RobotAccess
@@ -71,7 +71,7 @@ def run(config: Config, given: Collection[str] = ()) -> int:
         raise RunError(f"--run: expected another folder than that of the run to go on from, found {folder}")
     own = _resume.require_begun(folder) if config.resume else None
     if own is None:
-        require_at_least("--steps", config.steps, 1)
+        at_least("--steps", config.steps, 1)
     algorithm = read_plain(base).get("algorithm")
     if algorithm not in ("bc", *RUNS):
         raise RunError(

@@ -19,8 +19,8 @@ from rich.console import Console
 from tyro.conf import arg, subcommand
 
 from robot_learning.commands import _resume, _robot
-from robot_learning.commands._numbers import require_at_least
 from robot_learning.commands.main import INTERRUPTED, OK
+from robot_learning.settings import at_least
 from robot_learning.training.config import TrainConfig
 from robot_learning.training.offline import TrainResult, train
 from robot_learning.training.online import RLResult, learn
@@ -133,13 +133,13 @@ def run(config: Config, given: Collection[str] = ()) -> int:
 
 
 def _require_numbers(training: TrainConfig | RLConfig | SelfImitationRun) -> None:
-    """Check how long is trained (`NumberError`); without steps a clone has no loss, but a learner may begin with practice."""
+    """Check how long is trained (`SettingError`); without steps a clone has no loss, but a learner may begin with practice."""
     if isinstance(training, TrainConfig):
-        require_at_least("--steps", training.steps, 1)
+        at_least("--steps", training.steps, 1)
         return
     if isinstance(training, RLConfig):
-        require_at_least("--offline-steps", training.offline_steps, 0)
-    require_at_least("--online-steps", training.online_steps, 0)
+        at_least("--offline-steps", training.offline_steps, 0)
+    at_least("--online-steps", training.online_steps, 0)
 
 
 def _done(result: TrainResult | RLResult | SelfImitationResult) -> str:

@@ -78,9 +78,10 @@ class _Buffer:
         limit = self.stream.max_age * SECOND
         if message.stamp - message.received > limit:
             return
-        while (
-            self.messages and (last := self.messages[-1]).stamp > message.stamp and last.stamp - last.received > limit
-        ):
+        while self.messages:
+            last = self.messages[-1]
+            if last.stamp <= message.stamp or last.stamp - last.received <= limit:
+                break
             self.messages.pop()
             self.newest_stamp = self.messages[-1].stamp if self.messages else None
 

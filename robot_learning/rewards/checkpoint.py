@@ -72,13 +72,8 @@ def load_reward(path: str | Path) -> EmbeddedReward | PromptedReward:
         raise RewardCheckpointError(f"{path / WEIGHTS} is corrupt ({error}); copy or train it again") from error
     try:
         return _build(data, weights)
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        RuntimeError,
-    ) as error:  # load_state_dict raises RuntimeError
+    # load_state_dict raises RuntimeError
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise RewardCheckpointError(f"{path}: {CONFIG} and {WEIGHTS} do not fit together: {error}") from error
 
 

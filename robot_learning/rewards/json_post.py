@@ -76,11 +76,8 @@ class JsonPoster:
             self._spend()
             try:
                 status, asked_wait, answer = self._send(body, headers)
-            except (
-                OSError,
-                http.client.HTTPException,
-                UnicodeError,
-            ) as error:  # refused, reset, too slow, not HTTP, no name
+            # refused, reset or too slow; not HTTP; no name
+            except (OSError, http.client.HTTPException, UnicodeError) as error:
                 failure = ServerError(
                     f"{self.url}: expected an answer within {self.config.timeout:g} s, found {_why(error)}"
                 )
@@ -148,10 +145,9 @@ class JsonPoster:
             raise ServerError(f"{self.url}: expected JSON, found {answer[:80]!r}", 200) from error
 
     def _refusal(self, status: int, answer: bytes) -> str:
-        words = answer.decode("utf-8", "replace")
-        words = (
-            words.replace(key, "***") if (key := self._key()) else words
-        )  # before it is cut, lest half a key be left
+        words, key = answer.decode("utf-8", "replace"), self._key()
+        if key:  # before they are cut, lest half of it be left
+            words = words.replace(key, "***")
         words = "".join(c if c.isprintable() else " " for c in words[:EXCERPT]).strip()  # no commands to a terminal
         return f"{self.url}: expected status 200, found {status} {http.client.responses.get(status, '')}: {words}"
 

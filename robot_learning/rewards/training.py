@@ -23,6 +23,7 @@ from robot_learning.networks.question_attention import QuestionAttention
 from robot_learning.rewards.embedded import Calibration, EmbeddedConfig, new_head
 from robot_learning.rewards.metrics import no_threshold_for, platt, threshold_for
 from robot_learning.rewards.questions import QuestionBook
+from robot_learning.settings import require_at_least, require_more_than, require_shares
 
 Report = Callable[[int, str], None]
 ALWAYS = -1  # the fold of frames that every head learns from, and the episode of those that are of none
@@ -33,8 +34,8 @@ class LabelError(UserError, ValueError):
     """The labels cannot teach that: too few episodes, or only one answer; says what is missing."""
 
 
-class TrainingError(UserError, RuntimeError):
-    """The settings of a training cannot work, or the heads diverged with them."""
+class LossError(UserError, FloatingPointError):
+    """The heads diverged."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +65,11 @@ class HeadTraining:
     seed: int = 0
     """Of the folds, the weights and the batches."""
 
-    def check(self) -> None:
-        """Raises `TrainingError` for numbers with which nothing can be trained or calibrated."""
-        for name, least in (("steps", 1), ("batch", 1), ("answered_weight", 0)):
-            if getattr(self, name) < least:
-                raise TrainingError(
-                    f"--{name.replace('_', '-')}: expected {least} or more, found {getattr(self, name)}"
-                )
-        for name in ("false_positive_rate", "changed_false_positive_rate", "clean"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise TrainingError(
-                    f"--{name.replace('_', '-')}: expected a share from 0 to 1, found {getattr(self, name)}; one percent is 0.01"
-                )
-        if not 0 < self.learning_rate < math.inf:
-            raise TrainingError(f"--learning-rate: expected a number above 0, found {self.learning_rate}")
+    def __post_init__(self) -> None:
+        require_at_least(self, 1, "steps", "batch")
+        require_at_least(self, 0, "answered_weight")
+        require_more_than(self, 0, "learning_rate")
+        require_shares(self, "false_positive_rate", "changed_false_positive_rate", "clean")
 
 
 @dataclass(frozen=True)
@@ -120,7 +112,7 @@ def train_heads(
     They begin anew, or as copies of those of `start`, which must have been held out from the same folds (`folds_key`).
 
     Raises:
-        LabelError: a question has only one answer, or there are fewer episodes than folds. TrainingError: the loss is no number.
+        LabelError: a question has only one answer, or there are fewer episodes than folds. LossError: the loss is no number.
     """
     check_labels(data, book, training)
     parts = fold_of(data, training.folds, np.random.default_rng(training.seed))
@@ -228,7 +220,7 @@ def optimise(
         schedule.step()
         losses.append(float(loss.detach()))
         if not math.isfinite(losses[-1]):
-            raise TrainingError(
+            raise LossError(
                 f"training: expected a loss, found {losses[-1]} in step {step}; lower --learning-rate "
                 f"({training.learning_rate:g})"
             )

@@ -16,7 +16,7 @@ import yaml
 
 import robot_learning
 from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
-from robot_learning.algorithms.settings import require_at_least, require_more_than, require_some
+from robot_learning.settings import require_at_least, require_more_than, require_some
 from robot_learning.training.run_state import RunError
 
 FILE = "config.yaml"

@@ -116,9 +116,8 @@ def make_practice_env(
         if autonomy is not None and (autonomy.reset_free or autonomy.reward):
             return _make_autonomous(env, tasks, cameras, image_size, autonomy)
         look: dict[str, Any] = {"cameras": tuple(cameras), "image_size": image_size}
-        if (
-            autonomy is not None and autonomy.furniture is not None
-        ):  # an environment of somebody else's need not know of it
+        # an environment of somebody else's need not know of it
+        if autonomy is not None and autonomy.furniture is not None:
             look["furniture"] = autonomy.furniture
         return gymnasium.make(env, task=tasks[0], **look)
     except gymnasium.error.Error as error:

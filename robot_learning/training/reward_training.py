@@ -122,9 +122,8 @@ def labelled(
     """The questions to learn, as a book that `make` makes, and the frames that answer them.
 
     Raises:
-        LabelError: no frame answers them. QuestionError: a question is not in the file. TrainingError: as `HeadTraining.check`.
+        LabelError: no frame answers them. QuestionError: a question is not in the file.
     """
-    run.training.check()  # before the pictures are looked at, which takes long
     every = load_questions(run.questions or paths.config("questions", "playroom.yaml"))
     book = make(every)
     if run.ask:

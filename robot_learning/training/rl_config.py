@@ -14,7 +14,7 @@ from robot_learning.algorithms.iql import IQL, IQLConfig
 from robot_learning.algorithms.observation_policy import EncoderConfig
 from robot_learning.algorithms.offline_to_online import OfflineToOnline
 from robot_learning.algorithms.rlpd import RLPD, RLPDConfig
-from robot_learning.algorithms.settings import require_at_least, require_choice, require_shares, require_some
+from robot_learning.settings import require_at_least, require_choice, require_shares, require_some
 from robot_learning.training.config import read_as, save_plain
 from robot_learning.training.practice_env import PLAYROOM, Autonomy, RobotAccess
 

@@ -106,9 +106,8 @@ def add_picture_answers(root: Path, added: Iterable[PictureAnswer]) -> Path:
     """Write answers behind those there are; returns the file."""
     words = {value: word for word, value in ANSWERS.items()}
     with adding_to(root / ANSWERED):
-        every = {
-            (a.picture, a.question): a for a in [*read_picture_answers(root / ANSWERED), *added]
-        }  # the last one holds
+        answers = [*read_picture_answers(root / ANSWERED), *added]
+        every = {(a.picture, a.question): a for a in answers}  # the last one holds
         rows = [[a.picture, a.question, words[a.answer], a.source] for a in every.values()]
         write_rows(root / ANSWERED, ANSWER_COLUMNS, rows)
     return root / ANSWERED

@@ -5,7 +5,7 @@ import pytest
 from gymnasium.spaces import Box, Dict
 
 from robot_learning.algorithms.observation_policy import EncoderConfig, encoder_spec
-from robot_learning.algorithms.settings import SettingError
+from robot_learning.settings import SettingError
 
 
 def picture(*shape: int) -> Box:

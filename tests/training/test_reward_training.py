@@ -21,7 +21,6 @@ from robot_learning.rewards import (
 )
 from robot_learning.rewards.augmentation import recoloured
 from robot_learning.rewards.embedded import make_book
-from robot_learning.rewards.training import TrainingError
 from robot_learning.training.reward_evaluation import evaluate_reward, runs_of
 from robot_learning.training.reward_frames import choose_frames, equal_shares, make_maps
 from robot_learning.training.reward_labels import FILE, Answer, write_answers
@@ -176,11 +175,6 @@ def test_a_dataset_without_labels_beside_another_is_left_out(recorded: Path, tmp
 def test_no_frame_can_be_every_0th(recorded: Path, numbers: dict[str, int]) -> None:
     with pytest.raises(LabelError, match="--stride and --frames: expected 1 or more"):
         choose_frames([recorded], make_book(known_questions(None)), **numbers)  # type: ignore[arg-type]
-
-
-def test_settings_that_cannot_work_are_told_before_the_pictures_are_looked_at(run: RewardRun, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="--steps"):
-        train_reward(replace(run, dataset=(tmp_path / "nowhere",), training=HeadTraining(steps=0)))
 
 
 def test_no_pictures_are_shown_when_none_are_wanted(model: EmbeddedReward, recorded: Path) -> None:

@@ -13,6 +13,18 @@ class SettingError(UserError, ValueError):
     """A setting has a value that nothing can be done with."""
 
 
+def at_least(name: str, found: float, least: float) -> None:
+    """Check a number (`SettingError`: it is less than `least`, or not a number)."""
+    if not found >= least:
+        raise SettingError(f"{name}: expected {least} or more, found {found}")
+
+
+def more_than(name: str, found: float, bound: float) -> None:
+    """Check a number (`SettingError`: it is not more than `bound`)."""
+    if not found > bound:
+        raise SettingError(f"{name}: expected more than {bound}, found {found}")
+
+
 def require_at_least(config: Any, least: float, *names: str) -> None:
     """Check numbers of `config`, or all in a tuple of them.
 
@@ -28,8 +40,7 @@ def require_at_least(config: Any, least: float, *names: str) -> None:
 def require_more_than(config: Any, bound: float, *names: str) -> None:
     """Check numbers of `config` (`SettingError`: one is not more than `bound`)."""
     for name in names:
-        if not getattr(config, name) > bound:
-            raise SettingError(f"{name}: expected more than {bound}, found {getattr(config, name)}")
+        more_than(name, getattr(config, name), bound)
 
 
 def require_shares(config: Any, *names: str) -> None:

@@ -10,7 +10,7 @@ from robot_learning.algorithms.iql import IQLConfig
 from robot_learning.algorithms.observation_policy import EncoderConfig
 from robot_learning.algorithms.rlpd import RLPDConfig
 from robot_learning.algorithms.self_imitation import SelfImitationConfig
-from robot_learning.algorithms.settings import SettingError
+from robot_learning.settings import SettingError
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,8 @@ from robot_learning.algorithms.settings import SettingError
         (CalQLConfig, {"log_std_range": (2.0, -2.0)}, "log_std_range: .* found 2.0 and -2.0"),
         (CalQLConfig, {"tau": 2.0}, "tau: expected 0 to 1, found 2.0"),
         (CalQLConfig, {"backup": "best"}, "unknown backup 'best'; valid: .*'sample', 'mode', 'max'"),
+        (IQLConfig, {"hidden": ()}, "hidden: expected at least one, found none"),
+        (RLPDConfig, {"hidden": ()}, "hidden: expected at least one, found none"),
         (IQLConfig, {"critics": 0}, "critics: expected 1 or more, found 0"),
         (IQLConfig, {"expectile": 1.0}, "expectile: expected a number between 0 and 1, found 1.0"),
         (IQLConfig, {"temperature": -1.0}, "temperature: expected 0 or more, found -1.0"),
