@@ -32,7 +32,7 @@ os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(paths.config("fastdds
 
 import rclpy  # noqa: E402
 from rclpy.node import Node  # noqa: E402
-from ros_latency import Processes  # noqa: E402
+from ros_latency_parts import Processes  # noqa: E402
 from sensor_msgs.msg import JointState  # noqa: E402
 from std_msgs.msg import Bool, String  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
