@@ -153,13 +153,13 @@ def remove_on_error(folder: Path) -> Iterator[None]:
 
 
 class WriterLock:
-    """One writer per dataset: an advisory lock on `<root>/.writer.lock`.
+    """One writer per dataset: an advisory lock on `<root>/.writer.lock`, or on another file where several write other things.
 
     The kernel drops it when the process dies, however it dies, so a stale lock file never has to be removed by hand.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.path = root / ".writer.lock"
+    def __init__(self, root: Path, name: str = ".writer.lock") -> None:
+        self.path = root / name
         self._descriptor: int | None = None
         self._owner = 0
 

@@ -20,6 +20,7 @@ import torch
 from std_msgs.msg import UInt8MultiArray
 
 from robot_learning.contract import ENVIRONMENT_STATE
+from robot_learning.data.files import WriterLock, writing
 from robot_learning.envs.observation import environment_state_stream
 from robot_learning.errors import UserError
 from robot_learning.nodes.base import ERROR, OK, NodeConfig, RobotNode, latched
@@ -77,6 +78,7 @@ class Learner(RobotNode[Config]):
     def __init__(self, **options: Any) -> None:
         super().__init__("learner", Config, **options)
         self._learner: ContinualLearner | None = None
+        self._lock: WriterLock | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._progress, self._trouble = Progress(), ""
@@ -88,12 +90,32 @@ class Learner(RobotNode[Config]):
         names = [field.name for field in dataclasses.fields(Config) if field.name not in ("contract", "autostart")]
         self.config = dataclasses.replace(self.config, **{name: _read(self, name) for name in names})
         _check(self.config)
-        self._learner = ContinualLearner(_resolved(self.config), self._hear)
-        self._require_contract(self._learner.start)
+        try:
+            learner = self._begin()
+        except BaseException:
+            self._leave()
+            raise
         self._weights = self.create_publisher_plain(UInt8MultiArray, f"{self.config.policy}/weights", latched())
         self._health = self.wall_timer(HEALTH_PERIOD, self._show)
-        self._progress, self._trouble = Progress(round=self._learner.number), ""
-        self._send(self._learner.newest)
+        self._progress, self._trouble = Progress(round=learner.number), ""
+        self._send(learner.newest)
+
+    def _begin(self) -> ContinualLearner:
+        config = _resolved(self.config)
+        folder = Path(config.run)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        # two would mix their rounds; the folder's other lock is that of practice
+        self._lock = WriterLock(folder, ".learner.lock")
+        self._lock.acquire()
+        self._learner = ContinualLearner(config, self._hear)
+        self._require_contract(self._learner.start)
+        return self._learner
+
+    def _leave(self) -> None:
+        self._learner = None
+        if self._lock is not None:
+            self._lock.release()
 
     def do_activate(self) -> None:
         """Train from now on."""
@@ -113,7 +135,7 @@ class Learner(RobotNode[Config]):
         if self._learner is not None:
             self.destroy_timer(self._health)
             self.destroy_publisher(self._weights)
-            self._learner = None
+            self._leave()
 
     def _require_contract(self, start: Checkpoint) -> None:
         here = self.contract

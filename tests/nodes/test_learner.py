@@ -96,6 +96,18 @@ def test_the_weights_of_each_round_reach_the_policy_and_one_that_was_killed(worl
     assert read_checkpoint(world.run / "checkpoints" / "last").facts["Round"] == 2
 
 
+def test_a_second_learner_of_the_same_run_says_so_and_changes_nothing(world: World) -> None:
+    world.policy()
+    first = world.learner()
+    world.until("policy", "version", "0")
+    second = world.learner()
+    world.graph.until(
+        lambda: f"is being written by process {first.pid}" in second.log.read_text(), "the second's refusal"
+    )
+    world.practise([True, True])
+    world.until("policy", "version", "1")
+
+
 def test_a_killed_learner_goes_on_with_the_next_round(world: World) -> None:
     world.policy()
     first = world.learner()
