@@ -12,6 +12,8 @@ from robot_learning.data import Dataset
 from robot_learning.data.check import check
 from tests.nodes.whole_practice import Practising
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def graph_of_practice(shared_graph) -> Practising:
