@@ -26,7 +26,8 @@ from tests.nodes.reward_stand_in import OPEN, SIDE, make_model
 
 TASKS = ("open the drawer", "close the drawer")
 SURE = 6.0  # log-odds of success, whatever the picture
-PICTURES = 25  # in a row until it counts: episodes take two seconds, and one that is cut off early has not succeeded meanwhile
+# in a row until it counts: episodes take two seconds, and one that is cut off early has not succeeded meanwhile
+PICTURES = 25
 PATIENCE = 120.0  # [s]
 # the command, with the camera's cable in the hands of the test; the dead stay so until practice has noticed (after 3 s)
 UP = """
