@@ -19,10 +19,10 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from gymnasium.spaces import Box
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import configure_logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, unwrap_vec_normalize
 from torch import Tensor, nn
@@ -277,13 +277,14 @@ class OfflineToOnline(OffPolicyAlgorithm):
         else:
             add_minari(self.replay, source, data, **options)
 
-    def pretrain(self, data: Any = None, steps: int = 10_000, callback: BaseCallback | None = None) -> OfflineToOnline:
+    def pretrain(self, data: Any = None, steps: int = 10_000, callback: MaybeCallback = None) -> OfflineToOnline:
         """Learn from data alone, until `steps` offline updates are done in all.
 
         Args:
             data: what to learn from, unless it is in the replay buffer already: a `Dataset`, a Minari dataset or its id, a
                 `ReplayBuffer` (which becomes this algorithm's), or several of the first by the name of their source.
-            callback: `on_rollout_start` before and `on_step` after each update, which stops when that returns False.
+            callback: one, several, or a function, as `learn` takes them: `on_rollout_start` before and `on_step` after each
+                update, which stops when that returns False.
 
         Raises:
             TrainingError: there is nothing to learn from. DivergedError: a loss is not finite.
@@ -296,24 +297,21 @@ class OfflineToOnline(OffPolicyAlgorithm):
             self.fit_normalisation()
         if not hasattr(self, "_logger"):
             self._logger = configure_logger(self.verbose, self.tensorboard_log, "pretrain", True)
-        if callback is not None:
-            callback.init_callback(self)
-            callback.on_training_start(locals(), globals())
+        hook = self._init_callback(callback)
+        hook.on_training_start(locals(), globals())
         self.policy.set_training_mode(True)
         self.own_policy.update.online = False
         while self.offline_updates < steps:
-            if callback is not None:
-                callback.on_rollout_start()
+            hook.on_rollout_start()
             metrics = self._update(self._prior_mixture())
             self.offline_updates += 1
             for name, value in metrics.items():
                 self.logger.record_mean(f"train/{name}", value)
-            if callback is not None and not callback.on_step():
+            if not hook.on_step():
                 break
             if self.offline_updates % 1000 == 0:  # after the callback, as it empties the logger
                 self.logger.dump(self.offline_updates)
-        if callback is not None:
-            callback.on_training_end()
+        hook.on_training_end()
         return self
 
     def _take(self, data: Any) -> None:

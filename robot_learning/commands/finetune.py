@@ -79,6 +79,8 @@ def run(config: Config, given: Collection[str] = ()) -> int:
             "give the command that began it, and --resume"
         )
     cloned = algorithm == "bc"
+    if cloned and own is None:
+        _refuse_for_clones(config, base, folder)
     _robot.register(folder, config.env or str(read_plain(base).get("env", "")))
     before = 0 if cloned else _practised(base)
     if own is not None:
@@ -114,6 +116,15 @@ def _reinforce(config: Config, base: Path, folder: str, before: int) -> RLResult
         changes["autonomy"] = config.autonomy
     steps = {"online_steps": before + config.steps}
     return learn(continuing(base, {**changes, **steps, "run": folder}), resume=config.resume)
+
+
+def _refuse_for_clones(config: Config, base: Path, folder: str) -> None:
+    for name in ("updates_per_step", "keep_every"):
+        if getattr(config, name) is not None:
+            raise RunError(
+                f"--{name.replace('_', '-')} is of reinforcement learning, but {base} is a clone, which is trained anew after "
+                f"each round of practice and keeps each round's policy in {folder}/rounds; leave it out"
+            )
 
 
 def _imitate(config: Config, base: Path, folder: str) -> SelfImitationResult:

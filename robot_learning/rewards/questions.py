@@ -165,8 +165,8 @@ def contrasts(sentence: str) -> list[frozenset[str]]:
 
 
 def agree(one: Sequence[frozenset[str]], other: Sequence[frozenset[str]]) -> bool:
-    """Whether no group speaks of two different things."""
-    return all(not a or not b or a & b for a, b in zip(one, other, strict=True))
+    """Whether in each group that both speak of `one` says nothing that `other` does not; "open or closed?" asks for neither."""
+    return all(not a or not b or a <= b for a, b in zip(one, other, strict=True))
 
 
 class QuestionBook:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from robot_learning.data.files import write_json
+from robot_learning.errors import UserError
 from robot_learning.policies import loader, read_checkpoint
 from robot_learning.training.evaluation import EpisodeResult, EvaluationResult, evaluate, make_playroom, summarise
 
@@ -58,11 +59,18 @@ class KeptEvaluation:
         return summarise(self._known(), self.tasks, self.seed)
 
     def _known(self) -> list[EpisodeResult]:
-        """The episodes so far, none when they measured other weights."""
+        """The episodes so far, none when they measured other weights. Raises `UserError` when the file is damaged."""
         if not self.path.is_file() or not self.checkpoint.is_dir():
             return []
-        data = json.loads(self.path.read_text(encoding="utf-8"))
-        return [EpisodeResult(**fields) for fields in data["episodes"]] if data["weights"] == self._weights() else []
+        try:
+            data = json.loads(self.path.read_text(encoding="utf-8"))
+            of, results = data["weights"], [EpisodeResult(**fields) for fields in data["episodes"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{self.path}: expected the episodes of an evaluation, found what cannot be read ({error!r}); remove the file, "
+                "and they are measured again"
+            ) from error
+        return results if of == self._weights() else []
 
     def _weights(self) -> str:
         read_checkpoint(self.checkpoint)  # puts back a checkpoint whose replacement was cut short

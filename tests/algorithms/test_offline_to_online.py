@@ -145,6 +145,15 @@ def test_a_callback_stops_pretraining() -> None:
     assert model.pretrain(steps=50, callback=Stop(7)).offline_updates == 7
 
 
+def test_pretraining_takes_several_callbacks_and_functions() -> None:
+    """As `learn` does."""
+    model, heard = box("IQL", PointGoal()), []
+    add_walks(model.replay, "prior", PointGoal(), 3, 0.5)
+    assert model.pretrain(steps=50, callback=[Stop(9), Stop(7)]).offline_updates == 7
+    model.pretrain(steps=10, callback=lambda variables, _: heard.append(variables["steps"]) or True)
+    assert heard == [10, 10, 10]
+
+
 def test_a_callback_sees_the_metrics_of_every_update() -> None:
     """Also of each thousandth, after which the logger is emptied."""
     model, seen = box("IQL", PointGoal()), []

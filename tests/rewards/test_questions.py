@@ -51,6 +51,7 @@ def test_a_negation_turns_the_answer_round(asked: str) -> None:
         "is the drawer neither open nor locked?",
         "nobody opened the drawer, is the drawer open?",
         "is the drawer hardly open?",
+        "is the drawer open or closed?",
         "is the drawer unopened, not open?",
     ],
 )

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from robot_learning.algorithms.cloning_config import BehaviourCloningConfig
+from robot_learning.errors import UserError
 from robot_learning.training.config import TrainConfig
 from robot_learning.training.kept_evaluation import KeptEvaluation
 from robot_learning.training.offline import train
@@ -45,5 +46,18 @@ def test_an_evaluation_of_other_weights_does_not_count(kept: KeptEvaluation) -> 
     kept.path.write_text(json.dumps({**json.loads(content), "weights": "0"}))
     try:
         assert kept.result().episodes == 0
+    finally:
+        kept.path.write_text(content)
+
+
+@pytest.mark.parametrize(
+    "damage", ['{"weights": "', '{"weights": "0"}', "[]", '{"weights": "0", "episodes": [{"task": 1}]}']
+)
+def test_a_damaged_file_is_named(kept: KeptEvaluation, damage: str) -> None:
+    content = kept.path.read_text()
+    kept.path.write_text(damage)
+    try:
+        with pytest.raises(UserError, match=r"kept\.json: expected the episodes of an evaluation.*remove the file"):
+            kept.run(processes=0)
     finally:
         kept.path.write_text(content)

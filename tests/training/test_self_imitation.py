@@ -265,6 +265,13 @@ def test_a_clone_is_practised_with_by_finetune(doors: Path, tmp_path: Path, caps
     assert "given furniture 4, the run goes on with its own none" in told
 
 
+@pytest.mark.parametrize("flag", ["--updates-per-step", "--keep-every"])
+def test_what_is_not_for_clones_is_refused(tmp_path: Path, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.yaml").write_text("algorithm: bc\n")
+    assert main(["finetune", str(tmp_path), "--run", str(tmp_path / "new"), flag, "2"]) == 2
+    assert f"{flag} is of reinforcement learning, but {tmp_path} is a clone" in capsys.readouterr().err
+
+
 def test_a_clone_with_prior_data_practises_its_own_tasks(doors: Path, tmp_path: Path) -> None:
     elsewhere, run = tmp_path / "elsewhere", tmp_path / "clone"
     collect_demonstrations(elsewhere, {"open_sliding": 0}, episodes=1, cameras=())
