@@ -65,6 +65,8 @@ class Job:
         plain["budget"].pop("peer_python")
         if not ALGORITHMS[self.algorithm].samples:
             plain.pop("sampled")
+        if settings := ALGORITHMS[self.algorithm].settings:
+            plain["settings"] = json.loads(json.dumps(settings))
         return plain
 
     def measured(self, result: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,7 @@ class Package(Learner):
         super().__init__(*job)
         kind = RUNS[name][0]
         self.config = self.problem.config(self.seed, kind, offline_steps=self.budget.offline_steps)
-        settings = replace(self.config.settings, **{**LIGHT, **changes})
-        self.config = replace(self.config, settings=settings, batch_size=LIGHT_BATCH)
+        self.config = replace(self.config, settings=_settings(self.config.settings, changes), batch_size=LIGHT_BATCH)
         self.env = self.practice_env()
         self.algorithm = make_algorithm(self.config, self.env)
         self.algorithm.set_logger(Logger(None, []))
@@ -336,6 +335,7 @@ class Algorithm:
         cost: CPU milliseconds of a gradient step or, online, of a step with all its updates; for the time left.
         maze: whether it can be run in the maze; pictures: whether it learns from cameras instead of the objects' state.
         after: an algorithm whose job of the same task and seed must be finished first.
+        settings: of reinforcement learning; a job that was measured with others does not count.
     """
 
     title: str
@@ -347,10 +347,16 @@ class Algorithm:
     maze: bool = True
     pictures: bool = False
     after: str = ""
+    settings: Mapping[str, Any] | None = None
 
 
 def _package(title: str, name: str, cost: tuple[float, float], **changes: Any) -> Algorithm:
-    return Algorithm(title, lambda *job: Package(name, changes, *job), cost=cost)
+    settings = asdict(_settings(RUNS[name][0]().settings, changes))
+    return Algorithm(title, lambda *job: Package(name, changes, *job), cost=cost, settings=settings)
+
+
+def _settings(default: Any, changes: Mapping[str, Any]) -> Any:
+    return replace(default, **{**LIGHT, **changes})
 
 
 def _clone(title: str, maze: bool = False, play: bool = False, choose: bool = False) -> Algorithm:

@@ -67,7 +67,7 @@ class RLPDConfig:
     target_entropy: float | None = None
     """Of the adapted weight; None: minus half the number of actions."""
     bc_steps: int = 0
-    """The first so many steps of `pretrain` only clone the rows to imitate."""
+    """In the first so many steps of `pretrain` the actor clones the rows to imitate, and the critics learn what that is worth."""
     bc_weight: float = 0.0
     """Weight of the imitation term of the actor, relative to the mean absolute value, so that both losses have one scale."""
 
@@ -113,13 +113,11 @@ class RLPDUpdate(nn.Module):
         """One step; all gradients are taken before any parameter changes. Returns the metrics."""
         self.updates += 1
         number = int(self.updates)
-        if not self.online and number <= self.config.bc_steps:
-            return self._clone(batch)
+        clones = not self.online and number <= self.config.bc_steps
         features = batch.features.detach()
-        metrics = self._critic_gradients(features, batch)
-        acts = number % self.config.actor_every == 0
-        if acts:
-            metrics |= self._actor_gradients(features, batch)
+        metrics = self._critic_gradients(features, batch, encodes=not clones)
+        if clones or number % self.config.actor_every == 0:
+            metrics |= self._clone(features, batch) if clones else self._actor_gradients(features, batch)
             self.actor_optimizer.step()
         self.critic_optimizer.step()
         with torch.no_grad():
@@ -142,10 +140,10 @@ class RLPDUpdate(nn.Module):
         return targets if config.target_range is None else targets.clamp(*config.target_range)
 
     @torch.no_grad()
-    def _critic_gradients(self, features: Tensor, batch: UpdateBatch) -> dict[str, Tensor]:
-        """Each critic's squared error to the targets; also the gradient of the features, if they want one."""
+    def _critic_gradients(self, features: Tensor, batch: UpdateBatch, encodes: bool) -> dict[str, Tensor]:
+        """Each critic's squared error to the targets; also the gradient of the features, if they want one and it `encodes`."""
         targets = self._targets(batch)
-        wanted = torch.zeros_like(features) if batch.features.requires_grad else None
+        wanted = torch.zeros_like(features) if encodes and batch.features.requires_grad else None
         values = self._fast_critics.forward(torch.cat([features, batch.action], dim=1))
         error = values - targets[:, None]
         self._fast_critics.backward(error * (2 / len(targets)), wanted)
@@ -185,18 +183,20 @@ class RLPDUpdate(nn.Module):
         return value.view(-1), self._fast_critics.input_gradient(share, start=self.critics.features).sum(0)
 
     @torch.no_grad()
-    def _clone(self, batch: UpdateBatch) -> dict[str, float]:
-        """A step of behaviour cloning on the rows to imitate; it trains an encoder too."""
-        features = batch.features.detach()
+    def _clone(self, features: Tensor, batch: UpdateBatch) -> dict[str, Tensor]:
+        """Gradients of behaviour cloning on the rows to imitate, for an encoder too.
+
+        The standard deviation goes where the mode's errors are, or practice would begin with that of an untrained network.
+        """
         wanted = torch.zeros_like(features) if batch.features.requires_grad else None
-        mean, _ = self._policy(features)
+        mean, log_std = self._policy(features)
         loss, gradient = _imitation(mean, batch)
-        self._actor_backward(gradient, torch.zeros_like(mean), wanted)
+        spread = (2 * log_std).exp() - (mean.tanh() - batch.action).square()
+        self._actor_backward(gradient, spread * _shares(batch, mean.shape[1]), wanted)
         if wanted is not None:
             batch.features.backward(wanted)
         self.log_entropy_weight.grad = None
-        self.actor_optimizer.step()
-        return _numbers({"bc_loss": loss})
+        return {"bc_loss": loss}
 
     def _policy(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """The actor's mean and log standard deviation `(B, A)`, without a graph."""
@@ -215,11 +215,15 @@ def _imitation(mean: Tensor, batch: UpdateBatch) -> tuple[Tensor, Tensor]:
 
     Both are 0 if there are no such rows.
     """
-    mode = mean.tanh()
-    rows = torch.ones_like(batch.reward) if batch.imitate is None else batch.imitate.to(mean.dtype)
-    share = (rows / (rows.sum().clamp_min(1) * mean.shape[1]))[:, None]
+    mode, share = mean.tanh(), _shares(batch, mean.shape[1])
     error = mode - batch.action
     return (error.square() * share).sum(), 2 * error * share * (1 - mode.square())
+
+
+def _shares(batch: UpdateBatch, actions: int) -> Tensor:
+    """What the action of each row counts in a mean over the rows to imitate, `(B, 1)`."""
+    rows = torch.ones_like(batch.reward) if batch.imitate is None else batch.imitate.to(batch.action.dtype)
+    return (rows / (rows.sum().clamp_min(1) * actions))[:, None]
 
 
 def _numbers(metrics: dict[str, Tensor]) -> dict[str, float]:

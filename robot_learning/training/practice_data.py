@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnasium
 
-from robot_learning.algorithms.offline_to_online import DEMONSTRATIONS, OfflineToOnline
+from robot_learning.algorithms.offline_to_online import DEMONSTRATIONS, ONLINE, OfflineToOnline
 from robot_learning.contract import ENVIRONMENT_STATE, IMAGE_PREFIX, STATE, Contract
 from robot_learning.data import Dataset
 from robot_learning.data.transitions import add_dataset, add_relabelled
@@ -79,6 +79,7 @@ def make_algorithm(config: RLConfig, env: SeededEpisodes) -> OfflineToOnline:
         n_step=config.n_step,
         online_share=config.online_share,
         lowest_reward=0.0,
+        imitate=(DEMONSTRATIONS, ONLINE),
         train_freq=(1, "episode") if on_robot(config.env) else 1,
         gradient_steps=config.updates_per_step,
         encoder=config.encoder,

@@ -20,21 +20,32 @@ from robot_learning.training.practice_env import PLAYROOM, Autonomy, RobotAccess
 
 CAL_QL: CalQLConfig = CalQLConfig(
     layer_norm=True,
-    penalty_weight=1.0,
+    penalty_weight=0.1,
+    temperature=0.05,
+    importance_sampling=False,
     n_actions=4,
     target_range=(0.0, 1.0),
     log_std_range=(-4.0, 0.0),
     actor_learning_rate=3e-4,
     entropy_weight=0.002,
-    bc_weight=1.0,
+    bc_weight=100.0,
 )
-"""Cal-QL for sparse rewards of 0 and 1 on two cores."""
+"""Cal-QL for sparse rewards of 0 and 1 on two cores; see docs/cal_ql.md, "Rewards of 0 and 1"."""
 
 
 SPARSE_RLPD: RLPDConfig = RLPDConfig(
-    critics=4, target_range=(0.0, 1.0), log_std_range=(-4.0, 0.0), entropy_weight=0.002, bc_weight=1.0
+    critics=4,
+    target_range=(0.0, 1.0),
+    log_std_range=(-4.0, 0.0),
+    entropy_weight=0.002,
+    bc_steps=5000,
+    bc_weight=25.0,
 )
 """RLPD for sparse rewards of 0 and 1 on two cores."""
+
+
+SPARSE_IQL: IQLConfig = IQLConfig(layer_norm=True, target_range=(0.0, 1.0), log_std_range=(-4.0, 0.0), temperature=10.0)
+"""IQL for sparse rewards of 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +136,7 @@ class IQLRun(RLConfig):
 
     algorithm: tyro.conf.Suppress[str] = "iql"
     """Name of the algorithm."""
-    settings: Annotated[IQLConfig, tyro.conf.arg(name="")] = field(
-        default_factory=lambda: IQLConfig(layer_norm=True, target_range=(0.0, 1.0), log_std_range=(-4.0, 0.0))
-    )
+    settings: Annotated[IQLConfig, tyro.conf.arg(name="")] = field(default_factory=lambda: SPARSE_IQL)
     """Its own settings."""
 
 

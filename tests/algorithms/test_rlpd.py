@@ -48,6 +48,12 @@ def imitation_loss(update: RLPDUpdate, batch: Any) -> Tensor:
     return ((update.actor(batch.features)[0].tanh()[rows] - batch.action[rows]) ** 2).mean()
 
 
+def spread_loss(update: RLPDUpdate, batch: Any) -> Tensor:
+    mean, log_std = (part[batch.imitate] for part in update.actor(batch.features))
+    error = (mean.tanh() - batch.action[batch.imitate]).detach()
+    return (log_std.exp() ** 2 / 2 - error**2 * log_std).mean()
+
+
 def literal(update: RLPDUpdate, batch: Any) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
     """Losses and gradients as docs/rlpd.md writes them. Drawn in the order of the step: a', the subset, a."""
     config, alpha = update.config, update.log_entropy_weight.detach().exp()
@@ -153,23 +159,46 @@ def test_an_encoder_gets_the_gradient_of_the_critics() -> None:
     assert relative_error([features.grad], [expected]) < 1e-5
 
 
-def test_it_starts_by_cloning_only() -> None:
+def test_the_actor_starts_by_cloning_only() -> None:
     update, batch = make_update(bc_steps=2), make_batch()
-    critics = [p.clone() for p in update.critics.parameters()]
     loss = imitation_loss(update, batch)
-    expected = torch.autograd.grad(loss, list(update.actor.mlp.parameters()))
+    expected = torch.autograd.grad(loss + spread_loss(update, batch), list(update.actor.mlp.parameters()))
     metrics = update.step(batch)
-    assert metrics == {"bc_loss": pytest.approx(loss.item(), rel=1e-6)}
+    assert metrics["bc_loss"] == pytest.approx(loss.item(), rel=1e-6)
     assert relative_error([p.grad for p in update.actor.parameters()], list(expected)) < 1e-5
-    assert "td_loss" not in update.step(batch)
-    assert all(torch.equal(a, b) for a, b in zip(critics, update.critics.parameters(), strict=True))
-    assert "td_loss" in update.step(batch)
+    assert "actor_loss" not in metrics and "actor_loss" not in update.step(batch)
+    assert "actor_loss" in update.step(batch)
+
+
+def test_meanwhile_the_critics_learn() -> None:
+    update, batch = make_update(bc_steps=2), make_batch()
+    torch.manual_seed(3)
+    _, expected = literal(update, batch)
+    torch.manual_seed(3)
+    update.step(batch)
+    assert relative_error([p.grad for p in update.critics.parameters()], expected["critics"]) < 1e-5
+
+
+def test_cloning_spreads_the_policy_as_widely_as_it_errs() -> None:
+    update = make_update(bc_steps=3000, log_std_range=(-4.0, 0.0), actor_learning_rate=1e-3)
+    torch.manual_seed(2)
+    # two answers to every question, so that the mode errs by half of what they differ
+    answer = torch.rand(4, A).double() - 0.5
+    questions = torch.randn(4, F).double().repeat(2, 1)
+    actions = torch.cat([answer - 0.2, answer + 0.2])
+    nothing = torch.zeros(8).double()
+    rewards = {"reward": nothing, "discount": nothing, "next_features": questions, "imitate": None}
+    batch = make_batch(features=questions, action=actions, **rewards)
+    for _ in range(3000):
+        update.step(batch)
+    with torch.no_grad():
+        assert update.actor(questions)[1].exp().median() == pytest.approx(0.2, rel=0.15)
 
 
 def test_online_it_does_not_clone_only() -> None:
     update = make_update(bc_steps=10)
     update.online = True
-    assert "td_loss" in update.step(make_batch())
+    assert "actor_loss" in update.step(make_batch())
 
 
 def test_the_actor_may_learn_less_often() -> None:
