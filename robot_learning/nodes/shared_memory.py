@@ -6,6 +6,8 @@ import contextlib
 import fcntl
 import os
 import re
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,10 @@ MIN_AGE = 10.0  # [s]
 LOCK = re.compile(r"((?:fastdds|fastrtps)_[0-9a-f]{16})_el")  # `_el`: locked as long as the segment's owner lives
 
 PORT = re.compile(r"((?:fastdds|fastrtps)_port\d+)_el")  # locked as long as somebody listens there
+PASSED_OVER = re.compile(
+    rb"Failed init_port ((?:fastdds|fastrtps)_port\d+)"
+)  # what Fast DDS says of a port that is locked
+LOG_DELAY = 0.1  # Fast DDS writes its log in a thread of its own, so long after [s]
 
 
 @contextlib.contextmanager
@@ -25,7 +31,7 @@ def sparing_dead_ports(folder: Path = FOLDER) -> Iterator[set[str]]:
     it take for a living one for ever, and one to whom it occurs to open it only now makes one without a reader, which passes
     for a sound one, too. Who takes its number then makes it anew, under the same name, and never hears them: they write to the
     old one (Fast DDS 3.2, `SharedMemGlobal.hpp`, `update_status_all_listeners`). Where a port is locked, Fast DDS takes the
-    next one.
+    next one, and says so in red, which nobody needs to read.
     """
     with contextlib.ExitStack() as locks:
         dead, anybody = set[str](), False
@@ -43,7 +49,32 @@ def sparing_dead_ports(folder: Path = FOLDER) -> Iterator[set[str]]:
         if not anybody:
             locks.close()
             dead.clear()
-        yield dead
+        with _silence_on(dead):
+            yield dead
+
+
+@contextlib.contextmanager
+def _silence_on(ports: set[str]) -> Iterator[None]:
+    """While it lasts, what is written on stderr waits; of these ports having been passed over nothing is said."""
+    if not ports:
+        yield
+        return
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as waiting:
+        os.dup2(waiting.fileno(), 2)
+        try:
+            yield
+            time.sleep(LOG_DELAY)
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            waiting.seek(0)
+            for line in waiting:
+                told = PASSED_OVER.search(line)
+                if told is None or told[1].decode() not in ports:
+                    os.write(2, line)
 
 
 def remove_abandoned(folder: Path = FOLDER, min_age: float = MIN_AGE) -> int:

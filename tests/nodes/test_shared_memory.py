@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from robot_learning.nodes.base import latched
@@ -105,6 +106,22 @@ def test_a_dead_port_may_be_taken_where_nobody_lives(tmp_path: Path) -> None:
         assert not spared and not is_locked(port)
 
 
+def test_of_a_port_that_is_passed_over_nothing_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path, "fastdds_port7411")
+    lines = "Failed init_port fastdds_port7411: locked\n", "Failed init_port fastdds_port7412: locked\n", "another\n"
+    with somebody(tmp_path), sparing_dead_ports(tmp_path):
+        os.write(2, "".join(lines).encode())
+    assert capfd.readouterr().err == "".join(lines[1:])
+
+
+def test_what_was_said_before_an_error_is_not_lost(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path, "fastdds_port7411")
+    with somebody(tmp_path), pytest.raises(OSError, match="no network"), sparing_dead_ports(tmp_path):
+        os.write(2, b"careful\n")
+        raise OSError("no network")
+    assert capfd.readouterr().err == "careful\n"
+
+
 def ports_of(pid: int) -> set[str]:
     """The lock files of the ports at which a process listens."""
     held = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
@@ -127,3 +144,4 @@ def test_a_node_that_is_started_again_does_not_listen_where_the_killed_one_did(g
     graph.kill(killed)
     again = start()
     graph.until(lambda: not before & ports_of(again.pid), "a gate that listens elsewhere")
+    assert "init_port" not in again.log.read_text()  # type: ignore[attr-defined]
