@@ -61,7 +61,7 @@ MARGIN = 0.01  # what the reward model is to call done is so much more than enou
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """The size of the job. The defaults take at most 12 minutes on two CPU cores."""
+    """The size of the job. The defaults take 10 to 15 minutes on two CPU cores."""
 
     output: str = "runs/demo"
     """Folder of the job; a second run goes on with what is there."""
