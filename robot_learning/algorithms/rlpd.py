@@ -67,7 +67,8 @@ class RLPDConfig:
     target_entropy: float | None = None
     """Of the adapted weight; None: minus half the number of actions."""
     bc_steps: int = 0
-    """In the first so many steps of `pretrain` the actor clones the rows to imitate, and the critics learn what that is worth."""
+    """In the first so many steps of `pretrain` the actor clones the rows to imitate, where a batch has any, and the critics learn
+    what that is worth."""
     bc_weight: float = 0.0
     """Weight of the imitation term of the actor, relative to the mean absolute value, so that both losses have one scale."""
 
@@ -113,7 +114,7 @@ class RLPDUpdate(nn.Module):
         """One step; all gradients are taken before any parameter changes. Returns the metrics."""
         self.updates += 1
         number = int(self.updates)
-        clones = not self.online and number <= self.config.bc_steps
+        clones = not self.online and number <= self.config.bc_steps and _imitates(batch)
         features = batch.features.detach()
         metrics = self._critic_gradients(features, batch, encodes=not clones)
         if clones or number % self.config.actor_every == 0:
@@ -218,6 +219,11 @@ def _imitation(mean: Tensor, batch: UpdateBatch) -> tuple[Tensor, Tensor]:
     mode, share = mean.tanh(), _shares(batch, mean.shape[1])
     error = mode - batch.action
     return (error.square() * share).sum(), 2 * error * share * (1 - mode.square())
+
+
+def _imitates(batch: UpdateBatch) -> bool:
+    """Whether there is a row to imitate; without any, as in play alone, there is nothing to clone."""
+    return batch.imitate is None or bool(batch.imitate.any())
 
 
 def _shares(batch: UpdateBatch, actions: int) -> Tensor:

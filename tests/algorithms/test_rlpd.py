@@ -179,6 +179,24 @@ def test_meanwhile_the_critics_learn() -> None:
     assert relative_error([p.grad for p in update.critics.parameters()], expected["critics"]) < 1e-5
 
 
+def test_without_a_row_to_imitate_the_actor_follows_the_critics_at_once() -> None:
+    nothing = torch.zeros(B, dtype=torch.bool)
+    plain, cloning = (make_update(bc_steps=steps) for steps in (0, 10))
+    for update in (plain, cloning):
+        torch.manual_seed(2)
+        assert "actor_loss" in update.step(make_batch(imitate=nothing))
+    pairs = zip(plain.actor.parameters(), cloning.actor.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_meanwhile_what_is_cloned_teaches_the_encoder_alone() -> None:
+    update = make_update(bc_steps=2)
+    batch = make_batch(features=make_batch().features.requires_grad_())
+    (expected,) = torch.autograd.grad(imitation_loss(update, batch) + spread_loss(update, batch), batch.features)
+    update.step(batch)
+    assert relative_error([batch.features.grad], [expected]) < 1e-5
+
+
 def test_cloning_spreads_the_policy_as_widely_as_it_errs() -> None:
     update = make_update(bc_steps=3000, log_std_range=(-4.0, 0.0), actor_learning_rate=1e-3)
     torch.manual_seed(2)
