@@ -7,7 +7,6 @@ import fcntl
 import os
 import re
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +60,7 @@ def _silence_on(ports: set[str]) -> Iterator[None]:
         return
     sys.stderr.flush()
     stderr = os.dup(2)
-    with tempfile.TemporaryFile() as waiting:
+    with os.fdopen(os.memfd_create("stderr"), "w+b") as waiting:  # no file: the disk may be full
         os.dup2(waiting.fileno(), 2)
         try:
             yield
