@@ -43,6 +43,13 @@ def require_more_than(config: Any, bound: float, *names: str) -> None:
         more_than(name, getattr(config, name), bound)
 
 
+def require_finite(config: Any, *names: str) -> None:
+    """Check numbers of `config` (`SettingError`: one is infinite, or not a number)."""
+    for name in names:
+        if not math.isfinite(getattr(config, name)):
+            raise SettingError(f"{name}: expected a finite number, found {getattr(config, name)}")
+
+
 def require_shares(config: Any, *names: str) -> None:
     """Check numbers of `config` (`SettingError`: one is not within 0 to 1)."""
     for name in names:

@@ -23,7 +23,7 @@ from robot_learning.networks.question_attention import QuestionAttention
 from robot_learning.rewards.embedded import Calibration, EmbeddedConfig, new_head
 from robot_learning.rewards.metrics import no_threshold_for, platt, threshold_for
 from robot_learning.rewards.questions import QuestionBook
-from robot_learning.settings import require_at_least, require_more_than, require_shares
+from robot_learning.settings import require_at_least, require_finite, require_more_than, require_shares
 
 Report = Callable[[int, str], None]
 ALWAYS = -1  # the fold of frames that every head learns from, and the episode of those that are of none
@@ -69,6 +69,7 @@ class HeadTraining:
         require_at_least(self, 1, "steps", "batch")
         require_at_least(self, 0, "answered_weight")
         require_more_than(self, 0, "learning_rate")
+        require_finite(self, "learning_rate")
         require_shares(self, "false_positive_rate", "changed_false_positive_rate", "clean")
 
 

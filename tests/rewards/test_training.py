@@ -114,7 +114,8 @@ def test_a_training_that_diverges_says_what_to_change() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("steps", 0), ("batch", 0), ("false_positive_rate", 5.0), ("changed_false_positive_rate", -0.1),
-     ("false_positive_rate", float("nan")), ("learning_rate", 0.0)],
+     ("false_positive_rate", float("nan")), ("learning_rate", 0.0),
+     ("learning_rate", float("inf"))],
 )  # fmt: skip
 def test_settings_that_cannot_work_are_named(name: str, value: float) -> None:
     with pytest.raises(SettingError, match=f"{name}: expected .*found {value}"):
