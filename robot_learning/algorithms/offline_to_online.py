@@ -283,8 +283,7 @@ class OfflineToOnline(OffPolicyAlgorithm):
         Args:
             data: what to learn from, unless it is in the replay buffer already: a `Dataset`, a Minari dataset or its id, a
                 `ReplayBuffer` (which becomes this algorithm's), or several of the first by the name of their source.
-            callback: one, several, or a function, as `learn` takes them: `on_rollout_start` before and `on_step` after each
-                update, which stops when that returns False.
+            callback: as `learn` takes them; `on_rollout_start` before and `on_step` after each update, which ends it by False.
 
         Raises:
             TrainingError: there is nothing to learn from. DivergedError: a loss is not finite.
@@ -303,10 +302,9 @@ class OfflineToOnline(OffPolicyAlgorithm):
         self.own_policy.update.online = False
         while self.offline_updates < steps:
             hook.on_rollout_start()
-            metrics = self._update(self._prior_mixture())
-            self.offline_updates += 1
-            for name, value in metrics.items():
+            for name, value in self._update(self._prior_mixture()).items():
                 self.logger.record_mean(f"train/{name}", value)
+            self.offline_updates += 1
             if not hook.on_step():
                 break
             if self.offline_updates % 1000 == 0:  # after the callback, as it empties the logger
